@@ -1,0 +1,2 @@
+//! Benchmarks beside their baselines.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The AirsSys daemon as a library.

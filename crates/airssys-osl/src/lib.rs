@@ -1,0 +1,1 @@
+//! The guarded door to the operating system.

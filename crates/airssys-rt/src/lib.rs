@@ -1,0 +1,1 @@
+//! Supervised actors in the manner of Erlang/OTP, on tokio.

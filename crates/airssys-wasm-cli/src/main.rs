@@ -1,0 +1,2 @@
+//! The `airssys` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Macros of the AirsSys guest SDK.

@@ -1,0 +1,1 @@
+//! Write AirsSys component actors in Rust.
