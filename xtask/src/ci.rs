@@ -1,0 +1,220 @@
+//! `cargo xtask ci`: the steps of CI in order, each under a heading with its time, stopping at the first failure.
+//!
+//! The order is cheap first. A failing step says what to do; the last line counts what passed, failed and was not run.
+
+use crate::{deny, examples, program, tidy};
+use anyhow::{Context as _, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What CI runs; the discriminants are the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Fmt,
+    Tidy,
+    Clippy,
+    Tests,
+    Doc,
+    Deny,
+    Guests,
+    Examples,
+}
+
+const STEPS: [Step; 8] =
+    [Step::Fmt, Step::Tidy, Step::Clippy, Step::Tests, Step::Doc, Step::Deny, Step::Guests, Step::Examples];
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Tidy => "tidy",
+            Self::Clippy => "clippy",
+            Self::Tests => "tests",
+            Self::Doc => "doc",
+            Self::Deny => "deny",
+            Self::Guests => "guests",
+            Self::Examples => "examples",
+        }
+    }
+
+    fn law(self) -> &'static str {
+        match self {
+            Self::Fmt => "the code is formatted",
+            Self::Tidy => "the rules that no compiler knows hold",
+            Self::Clippy => "no lint is raised anywhere",
+            Self::Tests => "every test passes, documentation examples too",
+            Self::Doc => "the documentation builds without a warning",
+            Self::Deny => "dependencies have known licences and come from the registry",
+            Self::Guests => "guests rebuilt from source pass the tests that the prebuilt ones pass",
+            Self::Examples => "the README's example runs to the end and its figures add up",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Fmt => "run `cargo fmt --all` and commit",
+            Self::Tidy => "each finding above says what to do",
+            Self::Clippy => "mend the code; lift a lint only with `#[expect(…, reason = \"…\")]`",
+            Self::Tests => "run the failing test alone: `cargo test -p CRATE --test it NAME`",
+            Self::Doc => "mend the links and examples named above",
+            Self::Deny => "drop the dependency, or change deny.toml and say why in the commit",
+            Self::Guests => {
+                "if it did not build: CONTRIBUTING.md lists what a rebuild needs (`--skip guests` runs the rest without); \
+                 if a test failed: the source and the prebuilt guest differ, so run `cargo xtask guests` and commit"
+            }
+            Self::Examples => "run the command above by hand and read its error",
+        }
+    }
+
+    fn run(self, context: &Context) -> anyhow::Result<()> {
+        let root = context.root.as_path();
+        match self {
+            Self::Fmt => program::run(program::cargo(root).args(["fmt", "--all", "--check"])),
+            Self::Tidy => tidy::check(root),
+            Self::Clippy => program::run(program::cargo(root).args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ])),
+            Self::Tests => program::run(program::cargo(root).args(["test", "--workspace"])),
+            Self::Doc => program::run(
+                program::cargo(root)
+                    .args(["doc", "--workspace", "--no-deps"])
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            ),
+            Self::Deny => deny::check(root, deny::Advisories::Leave),
+            Self::Guests => rebuilt_guests(context),
+            Self::Examples => examples::check(root),
+        }
+    }
+}
+
+struct Context {
+    root: PathBuf,
+    /// This program's path, taken at the start: `cargo test` replaces the file while we run.
+    itself: PathBuf,
+}
+
+/// Rebuilds every guest from source and runs the integration tests on the result instead of on the prebuilt ones.
+fn rebuilt_guests(context: &Context) -> anyhow::Result<()> {
+    let folder = program::target_dir(&context.root).join("guests-rebuilt");
+    let mut rebuild = Command::new(&context.itself);
+    rebuild.current_dir(&context.root).args(["guests", "--rebuild-into"]).arg(&folder);
+    program::run(&mut rebuild).context("rebuild the guests from source")?;
+    // All crates, though few use guests: naming a few would change the features of what is built, and build it twice.
+    let mut test = program::cargo(&context.root);
+    test.args(["test", "--workspace", "--test", "it"]).env("AIRSSYS_GUESTS", &folder);
+    program::run(&mut test).context("test with the rebuilt guests")
+}
+
+pub(crate) fn main(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    let steps = chosen(arguments)?;
+    let context = Context {
+        root: root.to_path_buf(),
+        itself: std::env::current_exe().context("find this program's own path")?,
+    };
+    let began = Instant::now();
+    let left_out = STEPS.len() - steps.len();
+    for (index, step) in steps.iter().enumerate() {
+        println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.name(), step.law());
+        let step_began = Instant::now();
+        let result = step.run(&context);
+        let took = time(step_began.elapsed());
+        if let Err(error) = result {
+            println!("[{}/{}] {}: FAILED after {took}: {error:#}", index + 1, steps.len(), step.name());
+            println!("do: {}", step.remedy());
+            println!("again: cargo xtask ci --only {}", step.name());
+            let not_run = steps.len() - index - 1;
+            println!(
+                "\nci: {index} passed, 1 failed, {not_run} not run, {left_out} skipped in {}",
+                time(began.elapsed())
+            );
+            bail!("the step {} failed", step.name());
+        }
+        println!("[{}/{}] {}: passed in {took}", index + 1, steps.len(), step.name());
+    }
+    println!("\nci: {} passed, 0 failed, {left_out} skipped in {}", steps.len(), time(began.elapsed()));
+    Ok(())
+}
+
+/// The steps that `--only` and `--skip` leave, in CI's order whatever order they were named in.
+fn chosen(arguments: &[String]) -> anyhow::Result<Vec<Step>> {
+    let mut only = Vec::new();
+    let mut skip = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (argument.as_str(), rest.next().map(String::as_str)),
+        };
+        let list = match flag {
+            "--only" => &mut only,
+            "--skip" => &mut skip,
+            unknown => bail!("ci takes --only STEP and --skip STEP, not `{unknown}`"),
+        };
+        let names = value.with_context(|| format!("name the steps after {flag}: {}", names_of_steps()))?;
+        for name in names.split(',') {
+            let step = STEPS.into_iter().find(|step| step.name() == name);
+            list.push(
+                step.with_context(|| {
+                    format!("there is no step `{name}`; the steps are {}", names_of_steps())
+                })?,
+            );
+        }
+    }
+    let steps: Vec<Step> = STEPS
+        .into_iter()
+        .filter(|step| (only.is_empty() || only.contains(step)) && !skip.contains(step))
+        .collect();
+    if steps.is_empty() {
+        bail!("no step is left to run; the steps are {}", names_of_steps());
+    }
+    Ok(steps)
+}
+
+fn names_of_steps() -> String {
+    STEPS.map(Step::name).join(", ")
+}
+
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen_names(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+        let steps = chosen(&arguments).map_err(|error| error.to_string())?;
+        Ok(steps.into_iter().map(Step::name).collect())
+    }
+
+    #[test]
+    fn without_arguments_every_step_runs() {
+        assert_eq!(chosen_names(&[]).unwrap(), STEPS.map(Step::name));
+    }
+
+    #[test]
+    fn chosen_steps_keep_their_order() {
+        assert_eq!(chosen_names(&["--only", "tests,fmt"]).unwrap(), ["fmt", "tests"]);
+        assert_eq!(chosen_names(&["--only=tests", "--only=fmt", "--skip=fmt"]).unwrap(), ["tests"]);
+    }
+
+    #[test]
+    fn a_choice_that_means_nothing_is_refused() {
+        assert!(chosen_names(&["--only", "lint"]).unwrap_err().contains("no step `lint`"));
+        assert!(chosen_names(&["--only"]).unwrap_err().contains("name the steps"));
+        assert!(chosen_names(&["--fast"]).unwrap_err().contains("not `--fast`"));
+        assert!(chosen_names(&["--only", "fmt", "--skip", "fmt"]).unwrap_err().contains("no step is left"));
+    }
+}
