@@ -26,7 +26,7 @@ pub(crate) enum Advisories {
 
 pub(crate) fn check(root: &Path, advisories: Advisories) -> anyhow::Result<()> {
     let tool = installed(root)?;
-    program::run(deny(root, &tool).args(["check", "bans", "licenses", "sources"]))?;
+    program::run(deny(root, &tool).args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
     match advisories {
         Advisories::Fetch => program::run(deny(root, &tool).args(["check", "advisories"]))
             .context("check advisories (their database must be reachable)"),
