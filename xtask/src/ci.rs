@@ -53,7 +53,7 @@ impl Step {
 
     fn remedy(self) -> &'static str {
         match self {
-            Self::Fmt => "run `cargo fmt --all` and commit",
+            Self::Fmt => "run the command above without `--check` and commit",
             Self::Tidy => "each finding above says what to do",
             Self::Clippy => "mend the code; lift a lint only with `#[expect(…, reason = \"…\")]`",
             Self::Tests => "run the failing test alone: `cargo test -p CRATE --test it NAME`",
@@ -70,7 +70,7 @@ impl Step {
     fn run(self, context: &Context) -> anyhow::Result<()> {
         let root = context.root.as_path();
         match self {
-            Self::Fmt => program::run(program::cargo(root).args(["fmt", "--all", "--check"])),
+            Self::Fmt => formatted(root),
             Self::Tidy => tidy::check(root),
             Self::Clippy => program::run(program::cargo(root).args([
                 "clippy",
@@ -91,6 +91,21 @@ impl Step {
             Self::Examples => examples::check(root),
         }
     }
+}
+
+/// Guests and examples are workspaces of their own, so cargo must be told of each.
+fn formatted(root: &Path) -> anyhow::Result<()> {
+    let mut manifests = vec![root.join("Cargo.toml"), root.join("guests/Cargo.toml")];
+    for entry in root.join("examples").read_dir().context("list the examples")? {
+        manifests.push(entry.context("list the examples")?.path().join("Cargo.toml"));
+    }
+    manifests.retain(|manifest| manifest.is_file());
+    for manifest in manifests {
+        program::run(
+            program::cargo(root).args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest),
+        )?;
+    }
+    Ok(())
 }
 
 struct Context {
