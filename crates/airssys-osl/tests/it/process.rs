@@ -1,0 +1,115 @@
+//! A second process for laws about processes: this test binary again, in a role.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use airssys_osl::{ControlListener, FileLock, Input, Line, Lines, Root};
+
+const ROLE: &str = "AIRSSYS_OSL_TEST_ROLE";
+const PATH: &str = "AIRSSYS_OSL_TEST_PATH";
+
+/// A user that is neither root nor, where tests run as root, this one.
+pub(crate) const STRANGER: u32 = 65_534;
+
+/// A process in a role, ended with its handle.
+pub(crate) struct Other {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Other {
+    /// Starts it and waits until it has said `ready`.
+    pub(crate) fn start(role: &str, path: &Path, uid: Option<u32>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "process::other", "--nocapture"]);
+        command.env(ROLE, role).env(PATH, path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(uid) = uid {
+            command.uid(uid);
+        }
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut other = Other { child, stdout };
+        assert!(other.says("ready"), "the other process ended early");
+        other
+    }
+
+    /// Whether it says `word` before it ends.
+    pub(crate) fn says(&mut self, word: &str) -> bool {
+        let mut line = String::new();
+        while self.stdout.read_line(&mut line).unwrap() > 0 {
+            if line.contains(word) {
+                return true;
+            }
+            line.clear();
+        }
+        false
+    }
+
+    /// Ends it with no chance to clean up.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+/// Whether this process may act as another user.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+#[ignore = "a role that other tests start in a process of its own"]
+fn other() {
+    let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(PATH)) else { return };
+    let path = Path::new(&path);
+    match role.as_str() {
+        "lock" => {
+            let (root, name) = Root::of_file(path).unwrap();
+            let _lock = FileLock::try_lock(&root, name.as_ref()).unwrap();
+            ready_until_told();
+        }
+        "listen" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            let _entered = runtime.enter();
+            let _listener = ControlListener::bind(path).unwrap();
+            ready_until_told();
+        }
+        "connect" => {
+            println!("ready");
+            let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        }
+        "long-line" => {
+            let used = std::fs::read_to_string("/proc/self/statm").unwrap();
+            let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+            let most = Some(pages * 4096 + (16 << 20));
+            let limit = rustix::process::Rlimit { current: most, maximum: most };
+            rustix::process::setrlimit(rustix::process::Resource::As, limit).unwrap();
+            println!("ready");
+            let mut lines = Lines::new(Input::open(path).unwrap(), 1024);
+            while let Some(line) = lines.next_line().unwrap() {
+                match line {
+                    Line::TooLong { bytes } => println!("skipped {bytes};"),
+                    Line::Whole(bytes) => println!("whole {};", bytes.len()),
+                }
+            }
+        }
+        other => panic!("no role {other}"),
+    }
+}
+
+fn ready_until_told() {
+    println!("ready");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
