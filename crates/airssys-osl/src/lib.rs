@@ -16,8 +16,11 @@
 //! # }
 //! ```
 
-// This crate is the door that the bans of clippy.toml protect: elsewhere these calls would pass it by.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this crate is the door that the bans protect: elsewhere these calls would pass it by"
+)]
 
 mod fs;
 mod input;

@@ -1,7 +1,11 @@
 //! The laws of the door, each with the case just beyond it.
 
-// Tests prepare by other means what the crate then has to cope with.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests prepare by other means what the crate then has to cope with"
+)]
+#![allow(clippy::unwrap_used, reason = "a helper that cannot prepare ends the test, like an assertion")]
 
 mod lines;
 mod lock;

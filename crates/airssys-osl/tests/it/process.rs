@@ -109,6 +109,7 @@ fn other() {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "the process that started this one reads it")]
 fn ready_until_told() {
     println!("ready");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
