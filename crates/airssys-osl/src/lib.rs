@@ -23,10 +23,12 @@
 )]
 
 mod fs;
+mod host;
 mod input;
 mod lock;
 mod net;
 
+pub use host::{memory_bytes, random_bytes};
 pub use fs::{Exposure, FsError, Root};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
