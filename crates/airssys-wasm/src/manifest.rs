@@ -162,3 +162,6 @@ fn codec_of(text: &str) -> Result<Codec, InvalidText> {
     let numbered = || text.parse().ok().filter(|number| private_use.contains(number)).map(Codec);
     named.into_iter().find(known).or_else(numbered).ok_or(InvalidText::Codec)
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,7 @@ impl<'s> Section<'s> {
     ) -> Option<Vec<Located<T>>> {
         let items = self.list(key, len_max)?;
         let read = |(at, value)| self.parse(key, self.text_of(key, at, value)?, &parse);
-        Some(items.into_iter().filter_map(read).collect())
+        all(items.into_iter().map(read))
     }
 
     /// The list `key` of texts or whole numbers, each as it is written; numbers are handed over in decimal.
@@ -121,7 +121,7 @@ impl<'s> Section<'s> {
             };
             self.parse(key, text, &parse)
         };
-        Some(items.into_iter().filter_map(read).collect())
+        all(items.into_iter().map(read))
     }
 
     /// The whole number of `key`, within `range`.
@@ -454,6 +454,11 @@ impl<'t> Source<'t> {
             None => Problem::new(at, error.message()),
         }
     }
+}
+
+/// All of them, or none; the problems of each are noted before that is known.
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    items.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn whole_number(value: &DeValue<'_>) -> Option<i128> {
