@@ -379,3 +379,6 @@ fn bounded<T: TryFrom<u64>>(
     let number = section.integer(key, least..=most);
     number.and_then(|number| T::try_from(number.value).ok()).unwrap_or(otherwise)
 }
+
+#[cfg(test)]
+mod tests;
