@@ -28,8 +28,8 @@ mod input;
 mod lock;
 mod net;
 
-pub use host::{memory_bytes, random_bytes};
 pub use fs::{Exposure, FsError, Root};
+pub use host::{memory_bytes, random_bytes};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
