@@ -1,0 +1,167 @@
+//! What a user writes: an [`Actor`], and what it is given while it runs: its [`Context`].
+
+use std::fmt;
+use std::future::{self, Future};
+use std::sync::Arc;
+
+use crate::address::Address;
+use crate::exit::{Exit, ExitReason};
+use crate::mailbox::Batch;
+use crate::observe::DeadLetterReason;
+use crate::slot::{AnySlot, TypedSlot};
+use crate::system::System;
+
+/// A state with a mailbox. One message is handled at a time; an `Err` from any method but `stop` ends the actor with it.
+pub trait Actor: Sized + Send + 'static {
+    /// What it is told.
+    type Message: Send + 'static;
+
+    /// Runs first; `spawn` and supervisors wait for it. An error here means there never was an actor: `stop` is not run.
+    fn start(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = ctx;
+        future::ready(Ok(()))
+    }
+
+    /// Handles one message. An exit signal that ends the actor drops this future at its next await.
+    fn handle(
+        &mut self,
+        message: Self::Message,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send;
+
+    /// Handles a signal: the end of a monitored actor, or an exit while trapping exits. Comes before any queued message.
+    fn signal(
+        &mut self,
+        signal: Signal,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (signal, ctx);
+        future::ready(Ok(()))
+    }
+
+    /// Runs last, whatever ended the actor, except after a panic or a kill. A kill interrupts it.
+    fn stop(&mut self, reason: &ExitReason, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
+        let _ = (reason, ctx);
+        future::ready(())
+    }
+}
+
+/// Names one slot of a [`System`]; never reused, kept across supervised restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ActorId(pub(crate) u64);
+
+impl ActorId {
+    /// The number, for logs and for other languages.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// One monitor. Monitors stack: each is answered by its own [`Signal::Down`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MonitorRef {
+    pub(crate) number: u64,
+    pub(crate) target: ActorId,
+}
+
+/// What reaches an actor beside its messages.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Signal {
+    /// A linked actor ended, and this one traps exits.
+    Exit(Exit),
+    /// Somebody asked this actor to exit, and it traps exits.
+    ExitRequested(ExitReason),
+    /// A monitored actor ended, or did not exist.
+    Down {
+        /// Which monitor this answers.
+        monitor: MonitorRef,
+        /// The end it saw.
+        exit: Exit,
+    },
+}
+
+/// An actor's view of itself and its surroundings.
+pub struct Context<A: Actor> {
+    pub(crate) slot: Arc<TypedSlot<A::Message>>,
+    pub(crate) batch: Batch<A::Message>,
+}
+
+impl<A: Actor> Context<A> {
+    /// Stays the same across supervised restarts.
+    pub fn id(&self) -> ActorId {
+        self.slot.header.id
+    }
+
+    /// Unique among the system's living actors.
+    pub fn name(&self) -> &str {
+        &self.slot.header.name
+    }
+
+    /// This actor's own address, to hand out.
+    pub fn address(&self) -> Address<A::Message> {
+        Address(self.slot.clone())
+    }
+
+    /// The system this actor lives in.
+    pub fn system(&self) -> &System {
+        &self.slot.header.system
+    }
+
+    /// Links both ways; again is the same as once. With no such actor, this one receives an exit with
+    /// [`ExitReason::NoProc`], as OTP has it.
+    pub fn link(&mut self, other: ActorId) {
+        self.slot.header.link(other);
+    }
+
+    /// Undoes a link from both sides. No exit of the other is seen after it.
+    pub fn unlink(&mut self, other: ActorId) {
+        self.slot.header.unlink(other);
+    }
+
+    /// Asks to be told of the other's end by [`Signal::Down`]; at once, with [`ExitReason::NoProc`], if it is not alive.
+    pub fn monitor(&mut self, target: ActorId) -> MonitorRef {
+        self.slot.header.monitor(target)
+    }
+
+    /// Takes a monitor back. Its `Down` is not seen after it.
+    pub fn demonitor(&mut self, monitor: MonitorRef) {
+        self.slot.header.demonitor(monitor);
+    }
+
+    /// While true, exits of linked actors and exit requests become signals instead of ending this actor. A kill does not.
+    pub fn trap_exits(&mut self, trap: bool) {
+        self.slot.header.lock().trap_exits = trap;
+    }
+
+    /// For code that runs long without awaiting and wants to know that it was killed.
+    pub fn kill_flag(&self) -> KillFlag {
+        KillFlag(self.slot.clone())
+    }
+}
+
+impl<A: Actor> Drop for Context<A> {
+    /// What was taken from the mailbox and not handled meets the next incarnation, if there is one.
+    fn drop(&mut self) {
+        let lost = self.batch.put_back(&self.slot.mailbox).len();
+        let header = &self.slot.header;
+        header.system.dead_letters_add(header, DeadLetterReason::Closed, lost as u64);
+    }
+}
+
+/// Says whether its actor was killed, at the price of one relaxed atomic load.
+#[derive(Clone)]
+pub struct KillFlag(Arc<AnySlot>);
+
+impl KillFlag {
+    /// True from the kill until the slot's next incarnation starts.
+    pub fn is_raised(&self) -> bool {
+        self.0.header.is_killed()
+    }
+}

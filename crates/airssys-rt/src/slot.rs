@@ -1,0 +1,401 @@
+//! A slot: the place an actor lives in. It outlasts the actor, so addresses and mailboxes survive a restart.
+//!
+//! Everything others may do to an actor without knowing its message type is here: signals, state for the tree, its end.
+//! Signals are bits in one atomic plus a waker, so they never wait behind messages. No two controls are locked at once.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::actor::{ActorId, Signal};
+use crate::exit::{Exit, ExitReason};
+use crate::link::Relations;
+use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats};
+use crate::observe::{DeadLetterReason, NodeKind, NodeState, TreeNode};
+use crate::system::System;
+
+/// The actor must end now, without another line of its code.
+pub(crate) const KILL: u8 = 1;
+/// The actor must end at its next await, then run its `stop`.
+pub(crate) const EXIT: u8 = 2;
+/// The actor must end after the message in work, then run its `stop`.
+pub(crate) const STOP: u8 = 4;
+/// Signals wait to be handled.
+pub(crate) const NOTICE: u8 = 8;
+
+pub(crate) struct Slot<Q: ?Sized> {
+    pub(crate) header: Header,
+    pub(crate) mailbox: Q,
+}
+
+pub(crate) type TypedSlot<M> = Slot<Mailbox<M>>;
+pub(crate) type AnySlot = Slot<dyn AnyMailbox>;
+
+/// What can be done to a mailbox without knowing its messages.
+pub(crate) trait AnyMailbox: Send + Sync {
+    fn stats(&self) -> MailboxStats;
+    fn open(&self);
+    /// Closes and returns how many messages were lost.
+    fn close(&self) -> usize;
+    fn forget_receiver(&self);
+}
+
+impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
+    fn stats(&self) -> MailboxStats {
+        self.stats()
+    }
+
+    fn open(&self) {
+        self.open();
+    }
+
+    fn close(&self) -> usize {
+        self.close().len()
+    }
+
+    fn forget_receiver(&self) {
+        self.set_receiver(None);
+    }
+}
+
+/// One slot seen in two ways: with its header, and as something a typed address can be recovered from.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) slot: Arc<AnySlot>,
+    pub(crate) any: Arc<dyn Any + Send + Sync>,
+}
+
+impl<M: Send + 'static> From<&Arc<TypedSlot<M>>> for Entry {
+    fn from(slot: &Arc<TypedSlot<M>>) -> Self {
+        Self { slot: slot.clone(), any: slot.clone() }
+    }
+}
+
+pub(crate) struct Header {
+    pub(crate) id: ActorId,
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: NodeKind,
+    pub(crate) system: System,
+    flags: AtomicU8,
+    control: Mutex<Control>,
+}
+
+pub(crate) struct Control {
+    pub(crate) state: NodeState,
+    /// True once the end of the last incarnation is known to everyone, and before the first start.
+    settled: bool,
+    pub(crate) trap_exits: bool,
+    pub(crate) restarts: u64,
+    pub(crate) last_exit: Option<Exit>,
+    ended_at: Option<Instant>,
+    exit: Option<ExitReason>,
+    task: Option<Waker>,
+    /// Who waits for the start or the end.
+    observers: Vec<Waker>,
+    parent: Option<Weak<AnySlot>>,
+    pub(crate) notices: VecDeque<Signal>,
+    pub(crate) relations: Relations,
+    pub(crate) children: Vec<Arc<AnySlot>>,
+}
+
+impl Control {
+    /// The first reason to end stands.
+    pub(crate) fn request_exit(&mut self, reason: ExitReason) {
+        self.exit.get_or_insert(reason);
+    }
+
+    /// A signal can be delivered.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self.state {
+            NodeState::Starting | NodeState::Running | NodeState::Stopping => true,
+            NodeState::Restarting | NodeState::Down => false,
+        }
+    }
+}
+
+impl<M: Send + 'static> TypedSlot<M> {
+    pub(crate) fn new(system: &System, name: Arc<str>, kind: NodeKind, options: MailboxOptions) -> Arc<Self> {
+        Arc::new(Self {
+            header: Header {
+                id: system.next_id(),
+                name,
+                kind,
+                system: system.clone(),
+                flags: AtomicU8::new(0),
+                control: Mutex::new(Control {
+                    state: NodeState::Down,
+                    settled: true,
+                    trap_exits: false,
+                    restarts: 0,
+                    last_exit: None,
+                    ended_at: None,
+                    exit: None,
+                    task: None,
+                    observers: Vec::new(),
+                    parent: None,
+                    notices: VecDeque::new(),
+                    relations: Relations::default(),
+                    children: Vec::new(),
+                }),
+            },
+            mailbox: Mailbox::new(options),
+        })
+    }
+}
+
+impl Header {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn flags(&self) -> u8 {
+        self.flags.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & KILL != 0
+    }
+
+    /// Raises flags and wakes the task. The guard proves that what the flag announces is already in the control.
+    pub(crate) fn raise(&self, control: MutexGuard<'_, Control>, flags: u8) {
+        self.flags.fetch_or(flags, Ordering::Release);
+        let task = control.task.clone();
+        drop(control);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    pub(crate) fn set_task(&self, task: &Waker) {
+        self.lock().task = Some(task.clone());
+    }
+
+    /// An exit signal from outside any link. False if there is nobody to receive it.
+    pub(crate) fn exit(&self, reason: ExitReason) -> bool {
+        let mut control = self.lock();
+        if !control.is_alive() {
+            return false;
+        }
+        if matches!(reason, ExitReason::Killed) {
+            self.raise(control, KILL);
+        } else if control.trap_exits {
+            control.notices.push_back(Signal::ExitRequested(reason));
+            self.raise(control, NOTICE);
+        } else if !matches!(reason, ExitReason::Normal) {
+            control.request_exit(reason);
+            self.raise(control, EXIT);
+        }
+        true
+    }
+
+    /// The supervisor's or the system's wish: ends an actor that traps exits as well, though after the message in work.
+    pub(crate) fn request_stop(&self, reason: ExitReason) {
+        let mut control = self.lock();
+        if !control.is_alive() {
+            return;
+        }
+        let flag = if control.trap_exits { STOP } else { EXIT };
+        control.request_exit(reason);
+        self.raise(control, flag);
+    }
+
+    pub(crate) fn exit_reason(&self) -> ExitReason {
+        self.lock().exit.clone().unwrap_or(ExitReason::Shutdown)
+    }
+
+    pub(crate) fn next_notice(&self) -> Option<Signal> {
+        let mut control = self.lock();
+        let notice = control.notices.pop_front();
+        if control.notices.is_empty() {
+            self.flags.fetch_and(!NOTICE, Ordering::Relaxed);
+        }
+        notice
+    }
+
+    /// Puts the slot under a supervisor. False if it is under another one that lives.
+    pub(crate) fn adopt(&self, parent: &Arc<AnySlot>) -> bool {
+        let current = self.parent();
+        if current
+            .is_some_and(|current| current.header.id != parent.header.id && current.header.lock().is_alive())
+        {
+            return false;
+        }
+        self.lock().parent = Some(Arc::downgrade(parent));
+        true
+    }
+
+    pub(crate) fn is_adopted_by(&self, id: ActorId) -> bool {
+        self.parent().is_some_and(|parent| parent.header.id == id)
+    }
+
+    /// Claims a settled slot for a new incarnation.
+    pub(crate) fn begin(&self) {
+        let mut control = self.lock();
+        debug_assert!(control.settled, "a slot holds one incarnation at a time");
+        control.settled = false;
+        control.state = NodeState::Starting;
+        control.trap_exits = false;
+        control.exit = None;
+        self.flags.store(0, Ordering::Release);
+    }
+
+    /// A restart succeeded. Returns how many there were, and when the incarnation before it ended.
+    pub(crate) fn count_restart(&self) -> (u64, Option<Instant>) {
+        let mut control = self.lock();
+        control.restarts += 1;
+        (control.restarts, control.ended_at)
+    }
+
+    /// Shows that a start will follow. An incarnation that is still there shows its own state.
+    pub(crate) fn set_restarting(&self) {
+        let mut control = self.lock();
+        if control.state == NodeState::Down {
+            control.state = NodeState::Restarting;
+        }
+    }
+
+    pub(crate) fn has_parent(&self) -> bool {
+        self.lock().parent.is_some()
+    }
+
+    /// The start succeeded.
+    pub(crate) fn started(&self) {
+        let mut control = self.lock();
+        control.state = NodeState::Running;
+        let observers = mem::take(&mut control.observers);
+        drop(control);
+        observers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn set_state(&self, state: NodeState) {
+        self.lock().state = state;
+    }
+
+    /// Ready when the start succeeded, or with the exit when it did not.
+    pub(crate) fn poll_started(&self, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
+        let mut control = self.lock();
+        if control.settled {
+            return Poll::Ready(Err(control.last_exit.clone().unwrap_or_else(|| Exit {
+                id: self.id,
+                name: self.name.clone(),
+                reason: ExitReason::NoProc,
+            })));
+        }
+        match control.state {
+            NodeState::Starting => {
+                observe(&mut control.observers, cx.waker());
+                Poll::Pending
+            }
+            NodeState::Running | NodeState::Stopping | NodeState::Restarting | NodeState::Down => {
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Ready when no incarnation lives here and everyone concerned was told.
+    pub(crate) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut control = self.lock();
+        if control.settled {
+            return Poll::Ready(());
+        }
+        observe(&mut control.observers, cx.waker());
+        Poll::Pending
+    }
+
+    pub(crate) async fn start_outcome(&self) -> Result<(), Exit> {
+        poll_fn(|cx| self.poll_started(cx)).await
+    }
+
+    pub(crate) async fn settled(&self) {
+        poll_fn(|cx| self.poll_settled(cx)).await;
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lock().settled
+    }
+
+    pub(crate) fn last_exit(&self) -> Option<Exit> {
+        self.lock().last_exit.clone()
+    }
+
+    pub(crate) fn parent(&self) -> Option<Arc<AnySlot>> {
+        self.lock().parent.as_ref()?.upgrade()
+    }
+
+    /// First half of an end: no signal is delivered any more. True if the actor had started.
+    pub(crate) fn end(&self, reason: impl FnOnce(bool) -> ExitReason) -> Ended {
+        let mut control = self.lock();
+        let had_started = !matches!(control.state, NodeState::Starting);
+        let exit = Exit { id: self.id, name: self.name.clone(), reason: reason(had_started) };
+        control.state = NodeState::Down;
+        control.last_exit = Some(exit.clone());
+        control.ended_at = Some(Instant::now());
+        control.task = None;
+        control.notices = VecDeque::new();
+        Ended {
+            exit,
+            had_started,
+            relations: mem::take(&mut control.relations),
+            children: control.children.clone(),
+        }
+    }
+
+    /// Second half of an end: everyone concerned was told, the slot may be used again.
+    pub(crate) fn settle(&self) {
+        let mut control = self.lock();
+        control.settled = true;
+        let observers = mem::take(&mut control.observers);
+        drop(control);
+        observers.into_iter().for_each(Waker::wake);
+    }
+}
+
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
+    pub(crate) had_started: bool,
+    pub(crate) relations: Relations,
+    pub(crate) children: Vec<Arc<AnySlot>>,
+}
+
+impl AnySlot {
+    /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here.
+    pub(crate) fn close(&self) {
+        let header = &self.header;
+        let lost = self.mailbox.close();
+        header.system.dead_letters_add(header, DeadLetterReason::Closed, lost as u64);
+        header.system.unregister(header);
+        let children = mem::take(&mut header.lock().children);
+        for child in children {
+            child.close();
+        }
+    }
+
+    pub(crate) fn node(&self) -> TreeNode {
+        let mailbox = self.mailbox.stats();
+        let control = self.header.lock();
+        let children = control.children.clone();
+        let node = TreeNode {
+            id: self.header.id,
+            name: self.header.name.clone(),
+            kind: self.header.kind,
+            state: control.state,
+            restarts: control.restarts,
+            last_exit: control.last_exit.as_ref().map(|exit| exit.reason.clone()),
+            mailbox: Some(mailbox),
+            children: Vec::new(),
+        };
+        drop(control);
+        TreeNode { children: children.iter().map(|child| child.node()).collect(), ..node }
+    }
+}
+
+fn observe(observers: &mut Vec<Waker>, waker: &Waker) {
+    if !observers.iter().any(|known| known.will_wake(waker)) {
+        observers.push(waker.clone());
+    }
+}

@@ -1,0 +1,279 @@
+//! A system: the actors that know each other by name, and the one place from which all of them are stopped.
+//!
+//! Needs a tokio runtime with time enabled when something is started in it. Dropping the last handle stops nothing;
+//! [`System::shutdown`] does, and it always ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::actor::{Actor, ActorId};
+use crate::address::Address;
+use crate::exit::ExitReason;
+use crate::lifecycle::{self, install_panic_hook};
+use crate::mailbox::MailboxOptions;
+use crate::observe::{DeadLetterCounts, DeadLetterReason, Event, Events, NodeKind, Observatory, TreeNode};
+use crate::registry::{NotEntered, Registry};
+use crate::slot::{AnySlot, Entry, Header, TypedSlot};
+use crate::supervisor::{ChildFailed, Supervisor, SupervisorActor, SupervisorSpec, supervisor_mailbox};
+
+/// How long [`System::shutdown`] gives killed actors to notice before it calls them stuck.
+const KILL_GRACE: Duration = Duration::from_millis(250);
+
+/// A set of actors. Cheap to clone.
+#[derive(Clone)]
+pub struct System(Arc<Inner>);
+
+struct Inner {
+    ids: AtomicU64,
+    monitors: AtomicU64,
+    registry: Registry,
+    observatory: Observatory,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl System {
+    /// An empty system. The first one in a process installs a panic hook that keeps actors' panics for their exit reason;
+    /// panics elsewhere go to the hook that was there.
+    pub fn new() -> Self {
+        install_panic_hook();
+        Self(Arc::new(Inner {
+            ids: AtomicU64::new(1),
+            monitors: AtomicU64::new(1),
+            registry: Registry::default(),
+            observatory: Observatory::new(),
+        }))
+    }
+
+    /// Starts an actor nobody restarts, and returns when its `start` has succeeded.
+    ///
+    /// Not cancel safe: when the future is dropped while `start` runs, the actor goes on without it.
+    pub async fn spawn<A: Actor>(
+        &self,
+        name: impl Into<Arc<str>>,
+        mailbox: MailboxOptions,
+        factory: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<Address<A::Message>, SpawnError> {
+        let name = name.into();
+        let slot = TypedSlot::<A::Message>::new(self, name.clone(), NodeKind::Worker, mailbox);
+        match self.0.registry.enter(&Entry::from(&slot)) {
+            Ok(()) => {}
+            Err(NotEntered::NameTaken) => return Err(SpawnError::NameTaken { name }),
+            Err(NotEntered::Closed) => return Err(SpawnError::ShuttingDown),
+        }
+        slot.header.begin();
+        lifecycle::launch(slot.clone(), factory);
+        match slot.header.start_outcome().await {
+            Ok(()) => Ok(Address(slot)),
+            Err(exit) => Err(SpawnError::Start { name, reason: exit.reason }),
+        }
+    }
+
+    /// Starts a supervisor and its children, and returns when all have started.
+    ///
+    /// Not cancel safe: when the future is dropped, the tree goes on starting without it.
+    pub async fn supervise(&self, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
+        let name = spec.name.clone();
+        let slot = TypedSlot::new(self, name.clone(), NodeKind::Supervisor, supervisor_mailbox());
+        match self.0.registry.enter(&Entry::from(&slot)) {
+            Ok(()) => {}
+            Err(NotEntered::NameTaken) => return Err(StartError::NameTaken { name }),
+            Err(NotEntered::Closed) => return Err(StartError::ShuttingDown),
+        }
+        slot.header.begin();
+        lifecycle::launch(slot.clone(), move || SupervisorActor::new(spec));
+        match slot.header.start_outcome().await {
+            Ok(()) => Ok(Supervisor::new(Address(slot))),
+            Err(exit) => {
+                let failed = exit.reason.as_error().and_then(|error| error.downcast_ref::<ChildFailed>());
+                Err(match failed {
+                    Some(ChildFailed { child, reason }) => {
+                        StartError::Child { child: child.clone(), reason: reason.clone() }
+                    }
+                    None => StartError::Supervisor { name, reason: exit.reason },
+                })
+            }
+        }
+    }
+
+    /// The address behind a name, if its messages are of this type.
+    pub fn lookup<M: Send + 'static>(&self, name: &str) -> Option<Address<M>> {
+        self.0.registry.named(name)?.any.downcast::<TypedSlot<M>>().ok().map(Address)
+    }
+
+    /// A handle of the supervisor with this name.
+    pub fn supervisor(&self, name: &str) -> Option<Supervisor> {
+        self.lookup(name).map(Supervisor::new)
+    }
+
+    /// Sends an exit signal; see [`Address::exit`]. False if there is no such actor.
+    pub fn exit(&self, id: ActorId, reason: ExitReason) -> bool {
+        self.slot(id).is_some_and(|slot| slot.header.exit(reason))
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.0.observatory.events()
+    }
+
+    /// The tree as it stands: unsupervised actors and top-level supervisors in the order they were started.
+    pub fn tree(&self) -> Vec<TreeNode> {
+        self.roots().iter().map(|slot| slot.node()).collect()
+    }
+
+    /// What was lost on purpose so far.
+    pub fn dead_letters(&self) -> DeadLetterCounts {
+        self.0.observatory.dead_letters()
+    }
+
+    /// Stops all top-level supervisors and actors, last started first, and kills what is left after `timeout`. What does
+    /// not notice even that, because it never awaits, is reported as stuck and left behind. Nothing can be started after.
+    ///
+    /// Cancel safe: dropped half-way, what was not reached goes on. Called from an actor of this system, it waits for that
+    /// actor too, so spawn a task for it.
+    pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+        self.0.registry.close();
+        let deadline = Instant::now() + timeout;
+        let mut stopped = Vec::new();
+        for root in self.roots().into_iter().rev() {
+            root.header.request_stop(ExitReason::Shutdown);
+            if timeout_at(deadline, root.header.settled()).await.is_err() {
+                break;
+            }
+            stopped.push(root.header.name.clone());
+        }
+        let late: Vec<Arc<AnySlot>> =
+            self.0.registry.slots().into_iter().filter(|slot| !slot.header.is_settled()).collect();
+        for slot in &late {
+            slot.header.exit(ExitReason::Killed);
+        }
+        let grace = Instant::now() + KILL_GRACE;
+        let mut report = ShutdownReport { stopped, killed: Vec::new(), stuck: Vec::new() };
+        for slot in late {
+            let name = slot.header.name.clone();
+            match timeout_at(grace, slot.header.settled()).await {
+                Ok(()) => report.killed.push(name),
+                Err(_) => report.stuck.push(name),
+            }
+        }
+        report
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn next_id(&self) -> ActorId {
+        ActorId(self.0.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn next_monitor(&self) -> u64 {
+        self.0.monitors.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn slot(&self, id: ActorId) -> Option<Arc<AnySlot>> {
+        self.0.registry.slot(id)
+    }
+
+    pub(crate) fn enter(&self, entry: &Entry) -> Result<(), NotEntered> {
+        self.0.registry.enter(entry)
+    }
+
+    pub(crate) fn unregister(&self, header: &Header) {
+        self.0.registry.remove(header);
+    }
+
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        self.0.observatory.emit(event);
+    }
+
+    pub(crate) fn dead_letters_add(&self, header: &Header, reason: DeadLetterReason, count: u64) {
+        if count > 0 {
+            self.0.observatory.count(reason, count);
+            self.emit(|| Event::DeadLetter { id: header.id, name: header.name.clone(), reason, count });
+        }
+    }
+
+    fn roots(&self) -> Vec<Arc<AnySlot>> {
+        self.0.registry.slots().into_iter().filter(|slot| !slot.header.has_parent()).collect()
+    }
+}
+
+/// Why an actor was not started.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A living actor has this name.
+    #[error("name {name} is taken")]
+    NameTaken {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The actor ended before its `start` succeeded.
+    #[error("start {name}: {reason}")]
+    Start {
+        /// The actor's name.
+        name: Arc<str>,
+        /// Always [`ExitReason::Init`].
+        reason: ExitReason,
+    },
+    /// The system is shut down or on its way to it.
+    #[error("system is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a supervisor was not started. None of its children is left running.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A living actor has the supervisor's name.
+    #[error("name {name} is taken")]
+    NameTaken {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// A child did not start.
+    #[error("start child {child}: {reason}")]
+    Child {
+        /// The first child that failed.
+        child: Arc<str>,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The supervisor was stopped or killed while it started its children.
+    #[error("start supervisor {name}: {reason}")]
+    Supervisor {
+        /// The supervisor's name.
+        name: Arc<str>,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The system is shut down or on its way to it.
+    #[error("system is shutting down")]
+    ShuttingDown,
+}
+
+/// How a shutdown went, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Top-level supervisors and actors that ended in time, in the order they did.
+    pub stopped: Vec<Arc<str>>,
+    /// Actors that had to be killed.
+    pub killed: Vec<Arc<str>>,
+    /// Actors that did not even notice the kill.
+    pub stuck: Vec<Arc<str>>,
+}
+
+impl ShutdownReport {
+    /// Nobody had to be killed.
+    pub fn is_clean(&self) -> bool {
+        self.killed.is_empty() && self.stuck.is_empty()
+    }
+}
