@@ -15,6 +15,7 @@ use airssys_wasm::manifest::{
     WrittenCapabilities, WrittenLimits, quoted,
 };
 
+pub use airssys_rt::{Overflow, Restart, Shutdown, Strategy};
 pub use plan::{Child, ComponentPlan, Plan, SupervisorPlan, resolve};
 
 /// Most `[[component]]` tables.
@@ -53,39 +54,6 @@ pub struct Supervision {
     pub period: Duration,
 }
 
-/// Which children are restarted when one ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
-    /// That one.
-    OneForOne,
-    /// All.
-    OneForAll,
-    /// That one and those started after it.
-    RestForOne,
-}
-
-/// When an ended child is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restart {
-    /// Always.
-    Permanent,
-    /// Unless it ended as it should.
-    Transient,
-    /// Never.
-    Temporary,
-}
-
-/// How long a child may take to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// It is killed at once.
-    Brutal,
-    /// It is asked, and killed after this time.
-    Within(Duration),
-    /// It is asked and waited for.
-    Infinity,
-}
-
 /// The queue before a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mailbox {
@@ -93,19 +61,6 @@ pub struct Mailbox {
     pub capacity: usize,
     /// What happens to the next one.
     pub overflow: Overflow,
-}
-
-/// What happens to a message for a full mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// Its sender waits for room.
-    Wait,
-    /// It comes back to its sender.
-    Reject,
-    /// The oldest in the mailbox makes room, counted as a dead letter.
-    DropOldest,
-    /// It is dropped, counted as a dead letter.
-    DropNewest,
 }
 
 /// Where the lines of the input go.
@@ -256,7 +211,7 @@ impl ComponentEntry {
         let folder = section.parsed("path", RelativePath::parse_folder);
         let supervisor = section.parsed("supervisor", ComponentName::parse);
         let restart = read_restart(section);
-        let shutdown = read_shutdown(section).unwrap_or(Shutdown::Within(Duration::from_secs(5)));
+        let shutdown = read_shutdown(section).unwrap_or(Shutdown::After(Duration::from_secs(5)));
         let instances = bounded(section, "instances", 1, 1000, 1);
         let mailbox = section.table("mailbox", Mailbox::read).unwrap_or_default();
         let limits = section.table("limits", WrittenLimits::read).unwrap_or_default();
@@ -347,7 +302,7 @@ fn read_restart(section: &mut Section<'_>) -> Restart {
 
 fn read_shutdown(section: &mut Section<'_>) -> Option<Shutdown> {
     let words = [("brutal", Shutdown::Brutal), ("infinity", Shutdown::Infinity)];
-    let within = |time_ms| Shutdown::Within(Duration::from_millis(time_ms));
+    let within = |time_ms| Shutdown::After(Duration::from_millis(time_ms));
     section.word_or_integer("shutdown_ms", &words, 1..=3_600_000, within)
 }
 

@@ -66,7 +66,7 @@ fn the_least_application_has_the_documented_defaults() {
     assert!(plan.input.is_none() && plan.report.is_none() && plan.show.is_empty());
     let component = only(&plan);
     assert_eq!(component.restart, Restart::Permanent);
-    assert_eq!(component.shutdown, Shutdown::Within(Duration::from_secs(5)));
+    assert_eq!(component.shutdown, Shutdown::After(Duration::from_secs(5)));
     assert_eq!(component.instances, 1);
     assert_eq!(component.mailbox, Mailbox { capacity: 1024, overflow: Overflow::Reject });
     assert_eq!(component.grants, Capabilities::default());
@@ -126,7 +126,7 @@ fn a_full_application_is_read_in_every_key() {
     assert_eq!(inner.supervision, supervision);
     assert_eq!(
         (inner.restart, inner.shutdown),
-        (Restart::Transient, Shutdown::Within(Duration::from_millis(100)))
+        (Restart::Transient, Shutdown::After(Duration::from_millis(100)))
     );
     let [Child::Component(parse)] = inner.children.as_slice() else { panic!("{inner:?}") };
     assert_eq!((parse.restart, parse.shutdown, parse.instances), (Restart::Temporary, Shutdown::Brutal, 3));
