@@ -425,6 +425,34 @@ fn a_folder_stays_below_the_file() {
     }
 }
 
+#[test]
+fn the_example_grants_all_that_its_components_request_and_no_more() {
+    macro_rules! example {
+        ($file:literal) => {
+            include_str!(concat!("../../../../examples/access-log/", $file))
+        };
+    }
+    let application = parse(example!("airssys.toml"));
+    let folders: Vec<&str> = application.folders().map(RelativePath::as_str).collect();
+    assert_eq!(folders, ["alert", "tally", "enrich", "parse"]);
+    let manifests = [
+        example!("alert/Component.toml"),
+        example!("tally/Component.toml"),
+        example!("enrich/Component.toml"),
+        example!("parse/Component.toml"),
+    ];
+    let manifests = manifests.map(|text| ComponentManifest::parse(text, "Component.toml").unwrap());
+    let plan = resolve(application, manifests.to_vec()).unwrap();
+    assert_eq!(tree(&plan.children), "counting(alert tally) reading(enrich parse)");
+    for child in &plan.children {
+        let Child::Supervisor(supervisor) = child else { panic!("{child:?}") };
+        for child in &supervisor.children {
+            let Child::Component(component) = child else { panic!("{child:?}") };
+            assert_eq!(component.grants, component.manifest.capabilities, "{}", component.name);
+        }
+    }
+}
+
 fn any_text() -> impl AnyOf<Value = String> {
     let words = vec![
         "[application]\n",
