@@ -453,6 +453,18 @@ fn the_example_grants_all_that_its_components_request_and_no_more() {
     }
 }
 
+#[test]
+fn the_files_that_the_manual_shows_are_read() {
+    let manual = include_str!("../../../../docs/manifest.md");
+    let shown = |block: &'static str| block.split_once("```").map(|(text, _)| text);
+    let shown: Vec<&str> = manual.split("```toml\n").skip(1).filter_map(shown).collect();
+    let [component, application] = shown.as_slice() else { panic!("two files: {shown:?}") };
+    let manifest = ComponentManifest::parse(component, "Component.toml").unwrap();
+    let application = parse(application);
+    let manifests = application.folders().map(|_| manifest.clone()).collect();
+    resolve(application, manifests).unwrap();
+}
+
 fn any_text() -> impl AnyOf<Value = String> {
     let words = vec![
         "[application]\n",
