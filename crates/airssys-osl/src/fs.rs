@@ -37,7 +37,7 @@ enum HardLinks {
 #[non_exhaustive]
 pub enum FsError {
     /// It does not exist.
-    #[error("open {path:?}: it does not exist")]
+    #[error("open {path:?}")]
     NotFound {
         /// Which.
         path: PathBuf,
@@ -100,7 +100,7 @@ pub enum FsError {
         valid_bytes: usize,
     },
     /// The system does not allow it.
-    #[error("open {path:?}: permission denied")]
+    #[error("open {path:?}")]
     Denied {
         /// Which.
         path: PathBuf,

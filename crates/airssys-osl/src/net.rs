@@ -79,7 +79,7 @@ pub enum ControlError {
         uid: u32,
     },
     /// The system does not allow it.
-    #[error("connect to {path:?}: permission denied")]
+    #[error("connect to {path:?}")]
     Denied {
         /// Where.
         path: PathBuf,
