@@ -36,9 +36,9 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> (TokenStream,
         }
     };
     match world(&block) {
-        Ok(world) if errors.is_empty() => {
+        Ok((world, name)) if errors.is_empty() => {
             add_metadata(&mut block);
-            let exports = exports(world, &block.self_ty);
+            let exports = exports(world, &name, &block.self_ty);
             (quote! { #block #exports }, errors)
         }
         Ok(_) => (item, errors),
@@ -56,7 +56,8 @@ enum World {
     Async,
 }
 
-fn world(block: &syn::ItemImpl) -> Result<World, syn::Error> {
+/// The world that the block's trait stands for, and the trait as the block names it.
+fn world(block: &syn::ItemImpl) -> Result<(World, syn::Path), syn::Error> {
     let Some((None, path, _)) = &block.trait_ else {
         return Err(syn::Error::new(block.self_ty.span(), format!("this impl block has no trait; {FORM}")));
     };
@@ -70,9 +71,9 @@ fn world(block: &syn::ItemImpl) -> Result<World, syn::Error> {
         return Err(syn::Error::new(path.span(), format!("this is not a trait of a component; {FORM}")));
     };
     match name.as_str() {
-        "Component" => Ok(World::Actor),
-        "StatefulComponent" => Ok(World::Stateful),
-        "AsyncComponent" => Ok(World::Async),
+        "Component" => Ok((World::Actor, path.clone())),
+        "StatefulComponent" => Ok((World::Stateful, path.clone())),
+        "AsyncComponent" => Ok((World::Async, path.clone())),
         other => {
             Err(syn::Error::new(path.span(), format!("`{other}` is not a trait of a component; {FORM}")))
         }
@@ -97,7 +98,7 @@ fn add_metadata(block: &mut syn::ItemImpl) {
     }
 }
 
-fn exports(world: World, component: &syn::Type) -> TokenStream {
+fn exports(world: World, name: &syn::Path, component: &syn::Type) -> TokenStream {
     let (guest, export) = match world {
         World::Actor => (quote!(Actor), quote!(glue::actor::export_actor!(Guest with_types_in glue::actor);)),
         World::Stateful => (
@@ -129,5 +130,8 @@ fn exports(world: World, component: &syn::Type) -> TokenStream {
             type Guest = glue::#guest<#component>;
             #export
         };
+        // Natively nothing calls a component but its tests; this says that it is meant to be here.
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() -> ::airssys_wasm_component::Metadata = <#component as #name>::metadata;
     }
 }
