@@ -1,1 +1,16 @@
-//! The AirsSys daemon as a library.
+//! The AirsSys daemon as a library: an application file becomes a running tree of components.
+//!
+//! [`Node::start`] reads an application, checks all of it, and starts its supervision tree. A node can be fed lines,
+//! watched, asked over a control socket, and stopped in order.
+
+pub mod application;
+pub mod control;
+mod input;
+mod node;
+mod status;
+mod watch;
+
+pub use input::{FeedSummary, Progress, Rejections};
+pub use node::{Node, NodeOptions, StartError, StopReport};
+pub use status::{ComponentStatus, CrashRecord, TreeNodeStatus, report_of};
+pub use watch::{NodeEvent, Watch};

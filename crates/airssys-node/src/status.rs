@@ -1,0 +1,200 @@
+//! What a node shows of itself: components, the tree, recent crashes. Plain data, ready for JSON.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use airssys_rt::{Event, ExitReason, NodeKind, NodeState, System, TreeNode};
+use airssys_wasm::CrashReport;
+use serde::{Deserialize, Serialize};
+
+use crate::node::Node;
+
+/// Crash reports that a node keeps; older ones are forgotten.
+const CRASHES_KEPT: usize = 64;
+
+/// One instance of a component.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ComponentStatus {
+    /// `namespace/name#instance`.
+    pub id: String,
+    /// From its manifest.
+    pub version: String,
+    /// `starting`, `running`, `restarting`, `stopping` or `down`.
+    pub state: String,
+    /// How often its supervisor has started it again.
+    pub restarts: u64,
+    /// How the last instance that ended did so.
+    pub last_exit: Option<String>,
+    /// Messages waiting now.
+    pub mailbox_len: u64,
+    /// Messages that may wait.
+    pub mailbox_capacity: u64,
+    /// Messages handled since the node started.
+    pub handled: u64,
+    /// Messages that a full mailbox gave back.
+    pub refused: u64,
+    /// Messages that were lost: overflow by policy, or the end of the component.
+    pub dropped: u64,
+    /// Bytes of linear memory after the last message.
+    pub memory_bytes: u64,
+    /// What that may grow to.
+    pub memory_bytes_max: u64,
+}
+
+/// One node of the supervision tree.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TreeNodeStatus {
+    /// The supervisor's or the component's name.
+    pub name: String,
+    /// `supervisor` or `worker`.
+    pub kind: String,
+    /// As in [`ComponentStatus`].
+    pub state: String,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// In start order.
+    pub children: Vec<TreeNodeStatus>,
+}
+
+/// One crash of a component.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CrashRecord {
+    /// Which component.
+    pub component: String,
+    /// What happened.
+    pub cause: String,
+    /// The guest's stack, innermost first.
+    pub backtrace: Vec<String>,
+    /// The message that it was handling, as text with escapes, at most 4 KiB of it.
+    pub message: Option<String>,
+}
+
+impl Node {
+    /// Every instance of every component, in start order.
+    pub fn status(&self) -> Vec<ComponentStatus> {
+        let tree = self.system().tree();
+        let mut actors = Vec::new();
+        flatten(&tree, &mut actors);
+        self.components()
+            .iter()
+            .map(|component| {
+                let actor = actors.iter().find(|node| node.id == component.actor());
+                let mailbox = component.mailbox();
+                ComponentStatus {
+                    id: component.id().to_string(),
+                    version: self.version(component.id()).to_owned(),
+                    state: actor.map_or_else(|| "down".to_owned(), |node| state(node.state).to_owned()),
+                    restarts: actor.map_or(0, |node| node.restarts),
+                    last_exit: actor.and_then(|node| node.last_exit.as_ref()).map(ExitReason::to_string),
+                    mailbox_len: mailbox.depth as u64,
+                    mailbox_capacity: mailbox.capacity as u64,
+                    handled: mailbox.handled,
+                    refused: mailbox.rejected,
+                    dropped: mailbox.dropped,
+                    memory_bytes: component.memory_bytes() as u64,
+                    memory_bytes_max: component.limits().memory_bytes_max,
+                }
+            })
+            .collect()
+    }
+
+    /// The supervision tree, the root first.
+    pub fn tree(&self) -> Vec<TreeNodeStatus> {
+        self.system().tree().iter().map(tree_status).collect()
+    }
+
+    /// Restarts of all components since the node started.
+    pub fn restarts(&self) -> u64 {
+        self.status().iter().map(|component| component.restarts).sum()
+    }
+
+    /// The latest crashes, oldest first, at most 64.
+    pub fn crash_records(&self) -> Vec<CrashRecord> {
+        self.crashes().records()
+    }
+}
+
+fn flatten<'a>(nodes: &'a [TreeNode], into: &mut Vec<&'a TreeNode>) {
+    for node in nodes {
+        into.push(node);
+        flatten(&node.children, into);
+    }
+}
+
+fn tree_status(node: &TreeNode) -> TreeNodeStatus {
+    TreeNodeStatus {
+        name: node.name.to_string(),
+        kind: kind(node.kind).to_owned(),
+        state: state(node.state).to_owned(),
+        restarts: node.restarts,
+        children: node.children.iter().map(tree_status).collect(),
+    }
+}
+
+fn state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Starting => "starting",
+        NodeState::Running => "running",
+        NodeState::Restarting => "restarting",
+        NodeState::Stopping => "stopping",
+        NodeState::Down => "down",
+    }
+}
+
+fn kind(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Worker => "worker",
+        NodeKind::Supervisor => "supervisor",
+    }
+}
+
+/// The latest crashes of a node.
+#[derive(Clone, Default)]
+pub(crate) struct Crashes {
+    records: Arc<Mutex<VecDeque<CrashRecord>>>,
+}
+
+impl Crashes {
+    /// Collects until the actor system is gone.
+    pub(crate) fn watch(system: &System) -> Self {
+        let crashes = Crashes::default();
+        let records = Arc::clone(&crashes.records);
+        let mut events = system.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                if let Ok(Event::Exited { reason, .. } | Event::StartFailed { reason, .. }) = event
+                    && let Some(report) = report_of(&reason)
+                {
+                    keep(&records, record(report));
+                }
+            }
+        });
+        crashes
+    }
+
+    fn records(&self) -> Vec<CrashRecord> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+fn keep(records: &Mutex<VecDeque<CrashRecord>>, record: CrashRecord) {
+    let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+    if records.len() == CRASHES_KEPT {
+        records.pop_front();
+    }
+    records.push_back(record);
+}
+
+/// The crash report that an exit carries.
+pub fn report_of(reason: &ExitReason) -> Option<&CrashReport> {
+    reason.as_error()?.downcast_ref()
+}
+
+fn record(report: &CrashReport) -> CrashRecord {
+    CrashRecord {
+        component: report.component.to_string(),
+        cause: report.cause.to_string(),
+        backtrace: report.backtrace.iter().map(|frame| frame.function.clone()).collect(),
+        message: report.message.as_ref().map(|message| message.bytes.escape_ascii().to_string()),
+    }
+}

@@ -1,0 +1,138 @@
+//! What one instance may use: memory, tables, instances, guest time per message.
+//!
+//! The limiter sums over all memories and all tables of the store, so a component cannot get twice its limit by having
+//! two. Guest time is counted in ticks of the epoch clock that found the guest running: time spent waiting in the host
+//! is not charged.
+
+use airssys_rt::KillFlag;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+use crate::engine::TICK;
+use crate::manifest::Limits;
+
+/// Core instances, memories and tables of one component: generous for what toolchains emit, small against abuse.
+const INSTANCES_MAX: usize = 64;
+const MEMORIES_MAX: usize = 16;
+const TABLES_MAX: usize = 64;
+
+pub(crate) struct Budget {
+    memory_bytes: usize,
+    memory_bytes_max: usize,
+    table_elements: usize,
+    table_elements_max: usize,
+    ticks_per_call: u32,
+    ticks_left: u32,
+    kill: Option<KillFlag>,
+    stopping: bool,
+    yields: bool,
+}
+
+/// Why the host interrupted a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Interrupted {
+    #[error("used its guest time of {ms_max} ms for one message")]
+    GuestTime { ms_max: u64 },
+    #[error("its actor must end")]
+    MustEnd,
+}
+
+impl Budget {
+    /// `yields` says that the guest runs on a fibre, which can let others run at each tick.
+    pub(crate) fn new(limits: &Limits, kill: KillFlag, yields: bool) -> Self {
+        Budget { kill: Some(kill), yields, ..Budget::unhurried(limits) }
+    }
+
+    /// Bounds what is used, not how long it takes.
+    pub(crate) fn unhurried(limits: &Limits) -> Self {
+        let ticks = limits.cpu_max.as_millis().div_ceil(TICK.as_millis()).max(1);
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        Budget {
+            memory_bytes: 0,
+            memory_bytes_max: usize::try_from(limits.memory_bytes_max).unwrap_or(usize::MAX),
+            table_elements: 0,
+            table_elements_max: usize::try_from(limits.table_elements_max).unwrap_or(usize::MAX),
+            ticks_per_call: ticks,
+            ticks_left: ticks,
+            kill: None,
+            stopping: false,
+            yields: true,
+        }
+    }
+
+    /// Refills guest time for the next call.
+    pub(crate) fn arm(&mut self) {
+        self.ticks_left = self.ticks_per_call;
+    }
+
+    /// Called at each tick that finds the guest running.
+    pub(crate) fn tick(&mut self) -> Result<UpdateDeadline, Interrupted> {
+        let ended = if self.stopping { KillFlag::is_raised } else { KillFlag::must_end };
+        if self.kill.as_ref().is_some_and(ended) {
+            return Err(Interrupted::MustEnd);
+        }
+        if self.ticks_left == 0 {
+            let ms_max = u64::from(self.ticks_per_call) * TICK.as_millis() as u64;
+            return Err(Interrupted::GuestTime { ms_max });
+        }
+        self.ticks_left -= 1;
+        Ok(if self.yields { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+    }
+
+    /// From now on only a kill interrupts: the guest is told to stop, and does.
+    pub(crate) fn stopping(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Bytes of linear memory in use.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+}
+
+impl ResourceLimiter for Budget {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let sum = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let fits = sum <= self.memory_bytes_max;
+        if fits {
+            self.memory_bytes = sum;
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let sum = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let fits = sum <= self.table_elements_max;
+        if fits {
+            self.table_elements = sum;
+        }
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}

@@ -1,0 +1,206 @@
+//! One instance: a store, the guest in it, and the functions that it exports.
+//!
+//! The store lives as long as the actor and belongs to it, so calling the guest takes no lock and makes nothing anew.
+//! A guest that nothing can suspend is called straight; the others run on a fibre. After an error the instance must
+//! not be called again, and its owner drops it.
+
+use std::sync::Arc;
+
+use airssys_rt::KillFlag;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::{PoolConcurrencyLimitError, Store};
+
+use crate::budget::Budget;
+use crate::component::Loaded;
+use crate::engine::Tier;
+use crate::envelope::{Envelope, Payload, Rejected};
+use crate::host::{Answered, HostState, Identity, Path, wasi, wire};
+use crate::manifest::Limits;
+
+/// What a guest says of itself is cut to this.
+const REASON_BYTES_MAX: usize = 4096;
+
+pub(crate) struct Instance {
+    store: Store<HostState>,
+    guest: wasmtime::component::Instance,
+    component: Arc<Loaded>,
+    handle_message: TypedFunc<(wire::Message,), (Result<Option<wire::Payload>, wire::Failure>,)>,
+    path: Path,
+    fuel: Option<u64>,
+}
+
+/// The guest said that it cannot go on.
+pub(crate) struct Fatal {
+    pub(crate) reason: String,
+}
+
+/// What an instance is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) component: &'a Arc<Loaded>,
+    pub(crate) identity: &'a Arc<Identity>,
+    pub(crate) limits: &'a Limits,
+    pub(crate) kill: KillFlag,
+    pub(crate) path: Path,
+}
+
+impl Instance {
+    /// Instantiates; `init` is not called yet. Takes a slot of the pool, or memory on demand when the pool is full.
+    pub(crate) async fn new(parts: Parts<'_>) -> wasmtime::Result<Self> {
+        match Instance::in_tier(&parts, Tier::Pool).await {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                Instance::in_tier(&parts, Tier::OnDemand).await
+            }
+            other => other,
+        }
+    }
+
+    async fn in_tier(parts: &Parts<'_>, tier: Tier) -> wasmtime::Result<Self> {
+        let Parts { component, identity, limits, path, .. } = *parts;
+        let prepared = component.prepared(path, tier)?;
+        let budget = Budget::new(limits, parts.kill.clone(), path == Path::Suspending);
+        let wasi = component.uses_wasi().then(|| wasi::Wasi::nothing(&identity.target.id, &identity.router));
+        let state = HostState::new(Arc::clone(identity), budget, wasi);
+        let mut store = Store::new(prepared.engine(), state);
+        store.limiter(|state| &mut state.budget);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()?));
+        let fuel = limits.fuel_max.filter(|_| component.metered());
+        arm(&mut store, fuel)?;
+        let guest = match path {
+            Path::Direct => prepared.instantiate(&mut store)?,
+            Path::Suspending => prepared.instantiate_async(&mut store).await?,
+        };
+        let handle_message = function(&mut store, &guest, component, "handle-message")?;
+        Ok(Instance { store, guest, component: Arc::clone(component), handle_message, path, fuel })
+    }
+
+    /// A component that refuses its configuration cannot go on either.
+    pub(crate) async fn init(&mut self) -> wasmtime::Result<Result<(), Fatal>> {
+        let config = self.store.data().identity.config.clone();
+        let init = self.function::<(Vec<(String, String)>,), (Result<(), wire::Failure>,)>("init")?;
+        let (result,) = self.call(&init, (config,)).await?;
+        Ok(result.map_err(|failure| match failure {
+            wire::Failure::Rejected(reason) | wire::Failure::Fatal(reason) => Fatal { reason: cut(reason) },
+        }))
+    }
+
+    /// The answer goes to whoever waits for it, unless the guest kept the right to give it later. A refusal is an
+    /// answer; an error drops the right to answer, which says "died".
+    pub(crate) async fn handle_message(
+        &mut self,
+        envelope: &mut Envelope,
+        deadline: Option<tokio::time::Instant>,
+    ) -> wasmtime::Result<Result<(), Fatal>> {
+        let message = envelope.to_wire(tokio::time::Instant::now);
+        self.store.data_mut().handle(envelope, deadline);
+        let handle_message = self.handle_message;
+        let called = self.call(&handle_message, (message,)).await;
+        let reply = self.store.data_mut().handled();
+        let answer = match called?.0 {
+            Ok(payload) => Ok(payload.map_or_else(Payload::empty, Payload::from)),
+            Err(wire::Failure::Rejected(reason)) => Err(Rejected { reason: cut(reason).into() }),
+            Err(wire::Failure::Fatal(reason)) => return Ok(Err(Fatal { reason: cut(reason) })),
+        };
+        // Nobody may be waiting any more; the answer is theirs to miss.
+        if reply.is_some_and(|reply| reply.send(answer).is_err()) {
+            tracing::trace!("an answer came after its asker stopped waiting");
+        }
+        Ok(Ok(()))
+    }
+
+    /// Does nothing when the request is not one of this instance's.
+    pub(crate) async fn handle_callback(
+        &mut self,
+        answered: Answered,
+    ) -> wasmtime::Result<Result<(), Fatal>> {
+        if !self.store.data_mut().requests.settle(answered.request) {
+            return Ok(Ok(()));
+        }
+        let callback = wire::Callback {
+            request: answered.request,
+            outcome: answered.outcome.map(Into::into).map_err(Into::into),
+        };
+        let handle = self.function::<(wire::Callback,), (Result<(), wire::Failure>,)>("handle-callback")?;
+        let (result,) = self.call(&handle, (callback,)).await?;
+        match result {
+            Ok(()) => Ok(Ok(())),
+            Err(wire::Failure::Fatal(reason)) => Ok(Err(Fatal { reason: cut(reason) })),
+            Err(wire::Failure::Rejected(reason)) => {
+                let id = &self.store.data().identity.target.id;
+                let reason = cut(reason);
+                tracing::warn!(component = %id, reason = %reason.escape_debug(), "refused the answer to its request");
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    pub(crate) async fn shutdown(&mut self, reason: wire::StopReason) -> wasmtime::Result<()> {
+        self.store.data_mut().budget.stopping();
+        let shutdown = self.function::<(wire::StopReason,), ()>("shutdown")?;
+        self.call(&shutdown, (reason,)).await
+    }
+
+    pub(crate) fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Bytes of linear memory in use.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().budget.memory_bytes()
+    }
+
+    fn function<P, R>(&mut self, name: &'static str) -> wasmtime::Result<TypedFunc<P, R>>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        function(&mut self.store, &self.guest, &self.component, name)
+    }
+
+    async fn call<P, R>(&mut self, function: &TypedFunc<P, R>, params: P) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        arm(&mut self.store, self.fuel)?;
+        match self.path {
+            Path::Direct => function.call(&mut self.store, params),
+            Path::Suspending => function.call_async(&mut self.store, params).await,
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
+    text
+}
+
+/// Refills what one call may use.
+fn arm(store: &mut Store<HostState>, fuel: Option<u64>) -> wasmtime::Result<()> {
+    store.data_mut().budget.arm();
+    store.set_epoch_deadline(1);
+    match fuel {
+        Some(fuel) => store.set_fuel(fuel),
+        None => Ok(()),
+    }
+}
+
+fn function<P, R>(
+    store: &mut Store<HostState>,
+    guest: &wasmtime::component::Instance,
+    component: &Loaded,
+    name: &'static str,
+) -> wasmtime::Result<TypedFunc<P, R>>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let index = component.export(name).ok_or(MissingExport { name })?;
+    guest.get_typed_func(store, index)
+}
+
+/// The component exports the lifecycle interface without one of its functions.
+#[derive(Debug, thiserror::Error)]
+#[error("the component does not export `{name}` of airssys:core/lifecycle")]
+struct MissingExport {
+    name: &'static str,
+}
