@@ -51,9 +51,14 @@ pub trait Actor: Sized + Send + 'static {
 pub struct ActorId(pub(crate) u64);
 
 impl ActorId {
-    /// The number, for logs and for other languages.
+    /// The number, for logs and for other languages. Never 0.
     pub fn as_u64(self) -> u64 {
         self.0
+    }
+
+    /// The id of this number; None for 0. Whether it names anyone shows when it is used.
+    pub fn from_u64(number: u64) -> Option<Self> {
+        (number != 0).then_some(Self(number))
     }
 }
 
@@ -155,7 +160,7 @@ impl<A: Actor> Drop for Context<A> {
     }
 }
 
-/// Says whether its actor was killed, at the price of one relaxed atomic load.
+/// Says whether its actor was killed or must exit, at the price of one relaxed atomic load.
 #[derive(Clone)]
 pub struct KillFlag(Arc<AnySlot>);
 
@@ -163,5 +168,11 @@ impl KillFlag {
     /// True from the kill until the slot's next incarnation starts.
     pub fn is_raised(&self) -> bool {
         self.0.header.is_killed()
+    }
+
+    /// True as well when an exit signal will drop the handler at its next await: code that runs long without awaiting
+    /// should return to one.
+    pub fn must_end(&self) -> bool {
+        self.0.header.must_end()
     }
 }

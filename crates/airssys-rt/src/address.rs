@@ -16,7 +16,7 @@ use crate::actor::ActorId;
 use crate::exit::ExitReason;
 use crate::mailbox::{MailboxStats, Overflow, Refused, Ticket};
 use crate::observe::DeadLetterReason;
-use crate::reply::{Reply, ReplyTo};
+use crate::reply::{ReplyTo, reply};
 use crate::slot::TypedSlot;
 
 /// Where messages of type `M` can be sent. Cheap to clone.
@@ -46,6 +46,12 @@ impl<M: Send + 'static> Address<M> {
         }
     }
 
+    /// Sends without waiting and whatever the mailbox's capacity. For answers to what was bounded when it was asked; the
+    /// caller sees to it that their number is.
+    pub fn tell_beyond_capacity(&self, message: M) -> Result<(), TellError<M>> {
+        self.0.mailbox.push_beyond_capacity(message).map_err(TellError::from)
+    }
+
     /// Sends, and with [`Overflow::Wait`] waits for room in the order of arrival.
     ///
     /// Cancel safe: dropping the future leaves the line, and the message is then either in the mailbox or dropped with the
@@ -68,14 +74,14 @@ impl<M: Send + 'static> Address<M> {
         timeout: Duration,
         make: impl FnOnce(ReplyTo<R>) -> M,
     ) -> Result<R, AskError<M>> {
-        let reply = Reply::new();
-        match self.try_tell(make(reply.sender())) {
+        let (reply_to, reply) = reply();
+        match self.try_tell(make(reply_to)) {
             Ok(()) => match tokio::time::timeout(timeout, reply).await {
                 Ok(answer) => answer.ok_or(AskError::Died),
                 Err(_) => Err(AskError::Timeout),
             },
             Err(TellError::Full(message)) if self.overflow() == Overflow::Wait => {
-                let deadline = Instant::now() + timeout;
+                let deadline = deadline_after(timeout);
                 let mut line = pin!(Line { address: self, place: Place::Outside(Some(message)) });
                 match tokio::time::timeout_at(deadline, line.as_mut()).await {
                     Ok(sent) => sent.map_err(AskError::NotSent)?,
@@ -97,8 +103,8 @@ impl<M: Send + 'static> Address<M> {
 
     /// As [`Address::ask`], for callers whose answer may rightly take any time. `None`: not sent, or died.
     pub(crate) async fn ask_untimed<R: Send>(&self, make: impl FnOnce(ReplyTo<R>) -> M) -> Option<R> {
-        let reply = Reply::new();
-        self.tell(make(reply.sender())).await.ok()?;
+        let (reply_to, reply) = reply();
+        self.tell(make(reply_to)).await.ok()?;
         reply.await
     }
 
@@ -176,7 +182,7 @@ impl<M> fmt::Debug for TellError<M> {
 }
 
 /// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum AskError<M> {
     /// The time was up before the answer came.
     #[error("no answer in time")]
@@ -187,6 +193,23 @@ pub enum AskError<M> {
     /// The request was not sent, and comes back.
     #[error("{0}")]
     NotSent(TellError<M>),
+}
+
+impl<M> fmt::Debug for AskError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Died => f.write_str("Died"),
+            Self::NotSent(error) => write!(f, "NotSent({error:?})"),
+        }
+    }
+}
+
+/// The instant a wait ends. One that would end after the clock does ends in a year.
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or_else(|| now + YEAR)
 }
 
 /// A message in line for room in a mailbox.

@@ -87,9 +87,9 @@ async fn work<A: Actor>(actor: &mut A, ctx: &mut Context<A>, started: &mut bool)
     }
     *started = true;
     let slot = ctx.slot.clone();
-    slot.header.started();
     let header = &slot.header;
     header.system.emit(|| Event::Started { id: header.id, name: header.name.clone() });
+    header.started();
     let mut turn = 0;
     loop {
         let flags = slot.header.flags();
@@ -198,7 +198,7 @@ impl Drop for Report {
         });
         ended.tell_relations(header);
         // A supervisor stops its children itself; what it left behind would have nobody to answer to.
-        for child in &ended.children {
+        for child in ended.children.iter().filter(|child| child.header.is_adopted_by(header)) {
             child.header.exit(ExitReason::Killed);
         }
         if !header.has_parent() {

@@ -136,13 +136,24 @@ impl<M> Mailbox<M> {
         self.push_when_tight(queue, message)
     }
 
-    /// As [`Mailbox::try_push`], except that a full mailbox keeps the message in line for room and returns a ticket.
-    pub(crate) fn push_or_wait(&self, message: M, sender: &Waker) -> Result<Ticket, Refused<M>> {
+    pub(crate) fn push_beyond_capacity(&self, message: M) -> Result<(), Refused<M>> {
         let mut queue = self.lock();
         if !queue.open {
             queue.rejected += 1;
             return Err(Refused::Closed(message));
         }
+        Self::accept(queue, message);
+        Ok(())
+    }
+
+    /// For a message that [`Mailbox::try_push`] refused as it was full: keeps it in line for room and returns a ticket.
+    pub(crate) fn push_or_wait(&self, message: M, sender: &Waker) -> Result<Ticket, Refused<M>> {
+        let mut queue = self.lock();
+        if !queue.open {
+            return Err(Refused::Closed(message));
+        }
+        // The refusal that sent the message here is not the last word.
+        queue.rejected -= 1;
         let ticket = Ticket(queue.next_ticket);
         queue.next_ticket += 1;
         queue.waiting.push_back(Waiting { ticket, message, sender: sender.clone() });
@@ -216,6 +227,9 @@ impl<M> Mailbox<M> {
 
     /// Lets waiting senders in if there is room. The receiver calls it before it goes to sleep with a message in work.
     pub(crate) fn relieve(&self) {
+        if self.overflow != Overflow::Wait {
+            return;
+        }
         fence(Ordering::SeqCst);
         if self.has_waiting.load(Ordering::Relaxed) {
             self.admit(self.lock());
@@ -259,19 +273,12 @@ impl<M> Mailbox<M> {
                 queue.rejected += 1;
                 Err(Refused::Full(message))
             }
-            Overflow::DropOldest => match queue.messages.pop_front() {
-                Some(oldest) => {
-                    queue.dropped += 1;
-                    Self::accept(queue, message);
-                    Ok(Some(oldest))
-                }
-                // All that fits is in the receiver's hands, where nobody can take it from.
-                None => {
-                    queue.accepted += 1;
-                    queue.dropped += 1;
-                    Ok(Some(message))
-                }
-            },
+            Overflow::DropOldest => {
+                let oldest = queue.messages.pop_front();
+                queue.dropped += u64::from(oldest.is_some());
+                Self::accept(queue, message);
+                Ok(oldest)
+            }
             Overflow::DropNewest => {
                 queue.accepted += 1;
                 queue.dropped += 1;
@@ -359,8 +366,13 @@ impl<M> Batch<M> {
 
     fn refill(&mut self, mailbox: &Mailbox<M>, park: bool) -> Option<M> {
         let mut queue = mailbox.lock();
-        mem::swap(&mut queue.messages, &mut self.messages);
-        let message = self.messages.pop_front();
+        let message = if mailbox.overflow == Overflow::DropOldest {
+            // What is in hand is out of senders' reach, and the oldest must be within it.
+            queue.messages.pop_front()
+        } else {
+            mem::swap(&mut queue.messages, &mut self.messages);
+            self.messages.pop_front()
+        };
         queue.in_hand_max = self.messages.len();
         mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
         queue.parked = park && message.is_none();
@@ -377,3 +389,6 @@ impl<M> Batch<M> {
         message
     }
 }
+
+#[cfg(test)]
+mod tests;

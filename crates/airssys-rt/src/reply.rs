@@ -59,15 +59,10 @@ impl<R> fmt::Debug for ReplyTo<R> {
 /// The asker's end: the answer, or `None` when it can come no more.
 pub(crate) struct Reply<R>(Arc<Cell<R>>);
 
-impl<R> Reply<R> {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Cell(Mutex::new(State::Waiting(None)))))
-    }
-
-    /// To be called once: one request has one answer.
-    pub(crate) fn sender(&self) -> ReplyTo<R> {
-        ReplyTo(self.0.clone())
-    }
+/// Both ends of one answer.
+pub(crate) fn reply<R>() -> (ReplyTo<R>, Reply<R>) {
+    let cell = Arc::new(Cell(Mutex::new(State::Waiting(None))));
+    (ReplyTo(cell.clone()), Reply(cell))
 }
 
 impl<R> Future for Reply<R> {

@@ -161,6 +161,10 @@ impl Header {
         self.flags.load(Ordering::Relaxed) & KILL != 0
     }
 
+    pub(crate) fn must_end(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & (KILL | EXIT) != 0
+    }
+
     /// Raises flags and wakes the task. The guard proves that what the flag announces is already in the control.
     pub(crate) fn raise(&self, control: MutexGuard<'_, Control>, flags: u8) {
         self.flags.fetch_or(flags, Ordering::Release);
@@ -220,17 +224,15 @@ impl Header {
     /// Puts the slot under a supervisor. False if it is under another one that lives.
     pub(crate) fn adopt(&self, parent: &Arc<AnySlot>) -> bool {
         let current = self.parent();
-        if current
-            .is_some_and(|current| current.header.id != parent.header.id && current.header.lock().is_alive())
-        {
+        if current.is_some_and(|current| !Arc::ptr_eq(&current, parent) && current.header.lock().is_alive()) {
             return false;
         }
         self.lock().parent = Some(Arc::downgrade(parent));
         true
     }
 
-    pub(crate) fn is_adopted_by(&self, id: ActorId) -> bool {
-        self.parent().is_some_and(|parent| parent.header.id == id)
+    pub(crate) fn is_adopted_by(&self, supervisor: &Header) -> bool {
+        self.parent().is_some_and(|parent| std::ptr::eq(&parent.header, supervisor))
     }
 
     /// Claims a settled slot for a new incarnation.
@@ -270,6 +272,14 @@ impl Header {
         let observers = mem::take(&mut control.observers);
         drop(control);
         observers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes [`Header::set_restarting`] back.
+    pub(crate) fn set_not_restarting(&self) {
+        let mut control = self.lock();
+        if control.state == NodeState::Restarting {
+            control.state = NodeState::Down;
+        }
     }
 
     pub(crate) fn set_state(&self, state: NodeState) {
@@ -371,7 +381,10 @@ impl AnySlot {
         header.system.unregister(header);
         let children = mem::take(&mut header.lock().children);
         for child in children {
-            child.close();
+            // A specification that could not be started here may be running elsewhere.
+            if child.header.is_adopted_by(header) {
+                child.close();
+            }
         }
     }
 

@@ -352,6 +352,9 @@ impl SupervisorActor {
                 self.stop_child(key, ctx).await;
             }
         }
+        for child in self.children.values() {
+            child.place.entry.slot.header.set_not_restarting();
+        }
     }
 
     async fn start_child(&mut self, key: Key, ctx: &Ctx) -> Result<(), NotStarted> {
@@ -462,19 +465,21 @@ impl SupervisorActor {
     fn forget(&mut self, key: Key, ctx: &Ctx) {
         self.state.children.remove(&key);
         if let Some(child) = self.children.remove(&key) {
-            let slot = child.place.entry.slot;
-            self.keys.remove(&slot.header.id);
+            self.keys.remove(&child.place.entry.slot.header.id);
             self.publish(ctx);
-            if slot.header.is_adopted_by(ctx.id()) {
-                slot.close();
-            }
         }
     }
 
-    /// Shows the children in the tree, and to whoever has to end them if this supervisor cannot.
+    /// Shows the children in the tree, and to whoever has to end them if this supervisor cannot. Closes those left out.
     fn publish(&self, ctx: &Ctx) {
-        ctx.slot.header.lock().children =
-            self.children.values().map(|child| child.place.entry.slot.clone()).collect();
+        let children = self.children.values().map(|child| child.place.entry.slot.clone()).collect();
+        let previous = mem::replace(&mut ctx.slot.header.lock().children, children);
+        for slot in previous {
+            // Added to an earlier incarnation of this supervisor, or just forgotten.
+            if !self.keys.contains_key(&slot.header.id) && slot.header.is_adopted_by(&ctx.slot.header) {
+                slot.close();
+            }
+        }
     }
 
     fn find(&self, id: &Arc<str>) -> Result<Key, SupervisorError> {

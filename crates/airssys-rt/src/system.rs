@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::actor::{Actor, ActorId};
-use crate::address::Address;
+use crate::address::{Address, deadline_after};
 use crate::exit::ExitReason;
 use crate::lifecycle::{self, install_panic_hook};
 use crate::mailbox::MailboxOptions;
@@ -140,7 +140,7 @@ impl System {
     /// actor too, so spawn a task for it.
     pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         self.0.registry.close();
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_after(timeout);
         let mut stopped = Vec::new();
         for root in self.roots().into_iter().rev() {
             root.header.request_stop(ExitReason::Shutdown);

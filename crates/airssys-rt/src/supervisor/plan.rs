@@ -163,3 +163,6 @@ impl Budget {
         self.charges.len() as u64 <= u64::from(self.intensity)
     }
 }
+
+#[cfg(test)]
+mod tests;
