@@ -14,3 +14,8 @@ pub use input::{FeedSummary, Progress, Rejections};
 pub use node::{Node, NodeOptions, StartError, StopReport};
 pub use status::{ComponentStatus, CrashRecord, TreeNodeStatus, report_of};
 pub use watch::{NodeEvent, Watch};
+
+/// The door to the operating system, for what the node is given: inputs, sockets, folders.
+pub use airssys_osl;
+/// Components themselves, for what needs no node: programs, and looking at one.
+pub use airssys_wasm;

@@ -215,7 +215,8 @@ type Code = HashMap<String, Component>;
 
 fn read(folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
     let failed = |source| StartError::Read { folder: folder.to_owned(), source };
-    let root = Root::open(folder).map_err(failed)?;
+    // Cargo links what it builds, and an author's manifest may name the result.
+    let root = Root::open(folder).map_err(failed)?.with_hard_links();
     let text = |file: &str| {
         let bytes = root.read(file.as_ref(), MANIFEST_BYTES_MAX).map_err(failed)?;
         String::from_utf8(bytes).map_err(|source| StartError::NotText { file: file.to_owned(), source })

@@ -15,6 +15,7 @@ use crate::engine::Engines;
 use crate::manifest::Limits;
 
 /// A program, loaded.
+#[derive(Debug)]
 pub struct Command {
     component: Component,
 }

@@ -4,6 +4,7 @@
 //! must, does this host have everything it imports, may it import that. What remains for an instance is memory and a
 //! call of `init`.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::types::ComponentItem;
@@ -201,6 +202,12 @@ impl Component {
 
     pub(crate) fn loaded(&self) -> &Arc<Loaded> {
         &self.loaded
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Component").field(&self.loaded.description.digest).finish()
     }
 }
 

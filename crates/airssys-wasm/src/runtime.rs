@@ -3,6 +3,7 @@
 //! A [`Runtime`] joins the engines, the routing and an actor system. It starts nothing by itself: a component becomes
 //! a [`ChildSpec`], and the supervisor that it is given to decides when it lives.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -129,6 +130,12 @@ pub struct ComponentHandle {
     target: Arc<Target>,
     recipe: Arc<Recipe>,
     router: Router,
+}
+
+impl fmt::Debug for ComponentHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ComponentHandle({})", self.target.id)
+    }
 }
 
 impl ComponentHandle {

@@ -1,0 +1,174 @@
+//! What the tests stand on: one set of engines, the prebuilt guests, and a small application around them.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use airssys_rt::{ChildSpec, MailboxOptions, Strategy, Supervisor, SupervisorSpec, System};
+use airssys_wasm::manifest::{Accepts, Capabilities, Limits, Service, TargetPattern, TopicPattern};
+use airssys_wasm::{
+    CallError, Component, ComponentHandle, ComponentId, ComponentSpec, EngineOptions, Engines, Payload, Runtime,
+};
+
+/// How long a test waits for what must happen.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// One set of engines for all tests of the process.
+pub fn engines() -> Engines {
+    static ENGINES: OnceLock<Engines> = OnceLock::new();
+    let options = || EngineOptions { pool_instances: Some(64), cache: None };
+    ENGINES.get_or_init(|| Engines::new(options()).expect("the engines start")).clone()
+}
+
+/// The bytes of a prebuilt guest; of `AIRSSYS_GUESTS` when that names a folder of freshly built ones.
+pub fn guest(name: &str) -> Vec<u8> {
+    let prebuilt = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/prebuilt");
+    let folder = std::env::var_os("AIRSSYS_GUESTS").map_or(prebuilt, PathBuf::from);
+    let path = folder.join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("read the guest {}: {error}", path.display()))
+}
+
+/// A guest as a component, granted every service.
+pub fn component(name: &str) -> Component {
+    Component::load(&engines(), &guest(name), false).unwrap_or_else(|error| panic!("load {name}: {error:?}"))
+}
+
+/// One component of the application under test.
+pub struct Part {
+    pub name: &'static str,
+    pub component: Component,
+    pub grants: Capabilities,
+    pub limits: Limits,
+    pub mailbox: MailboxOptions,
+    pub accepts: Accepts,
+    pub config: Vec<(String, String)>,
+}
+
+impl Part {
+    pub fn new(name: &'static str, guest: &str) -> Self {
+        Part {
+            name,
+            component: component(guest),
+            grants: services(),
+            limits: Limits::default(),
+            mailbox: MailboxOptions { overflow: airssys_rt::Overflow::Reject, ..MailboxOptions::default() },
+            accepts: Accepts::All,
+            config: Vec::new(),
+        }
+    }
+
+    pub fn to(mut self, target: &str) -> Self {
+        self.config.push(("to".into(), target.into()));
+        self.may_send(target)
+    }
+
+    pub fn may_send(mut self, target: &str) -> Self {
+        self.grants.send.push(TargetPattern::parse(target).expect("a pattern"));
+        self
+    }
+
+    pub fn may_publish(mut self, pattern: &str) -> Self {
+        self.grants.publish.push(TopicPattern::parse(pattern).expect("a pattern"));
+        self
+    }
+
+    pub fn may_subscribe(mut self, pattern: &str) -> Self {
+        self.grants.subscribe.push(TopicPattern::parse(pattern).expect("a pattern"));
+        self
+    }
+
+    pub fn config(mut self, key: &str, value: &str) -> Self {
+        self.config.push((key.into(), value.into()));
+        self
+    }
+}
+
+pub fn services() -> Capabilities {
+    Capabilities { services: Service::ALL.into_iter().collect(), ..Capabilities::default() }
+}
+
+/// A running application of the given parts under one supervisor.
+pub struct World {
+    pub runtime: Runtime,
+    pub system: System,
+    pub supervisor: Supervisor,
+    handles: Vec<ComponentHandle>,
+}
+
+impl World {
+    /// One for one, with room for many restarts.
+    pub async fn start(parts: Vec<Part>) -> Self {
+        World::supervised(parts, Strategy::OneForOne, 1000).await
+    }
+
+    pub async fn supervised(parts: Vec<Part>, strategy: Strategy, intensity: u32) -> Self {
+        let system = System::new();
+        let runtime = Runtime::new(engines(), system.clone());
+        let (children, handles) = children(&runtime, parts);
+        let spec = SupervisorSpec {
+            strategy,
+            intensity,
+            period: Duration::from_secs(60),
+            children,
+            ..SupervisorSpec::new("top")
+        };
+        let supervisor = system.supervise(spec).await.expect("the application starts");
+        World { runtime, system, supervisor, handles }
+    }
+
+    pub fn get(&self, name: &str) -> &ComponentHandle {
+        let named = |handle: &&ComponentHandle| handle.id().name() == name;
+        self.handles.iter().find(named).unwrap_or_else(|| panic!("no component {name}"))
+    }
+
+    /// Calls a component with a text and returns its answer as text.
+    pub async fn ask(&self, name: &str, text: &str) -> Result<String, CallError> {
+        let reply = self.get(name).call(Payload::raw(text.as_bytes().to_vec()), Some(SOON)).await?;
+        Ok(String::from_utf8(reply.bytes.to_vec()).expect("the guest answers with text"))
+    }
+
+    /// As `ask`, for an answer that must come.
+    pub async fn answer(&self, name: &str, text: &str) -> String {
+        self.ask(name, text).await.unwrap_or_else(|error| panic!("{name} answers {text:?}: {error}"))
+    }
+
+    /// Asks again and again until the answer satisfies.
+    pub async fn until(&self, name: &str, text: &str, satisfies: impl Fn(&str) -> bool) -> String {
+        let wait = async {
+            loop {
+                if let Ok(answer) = self.ask(name, text).await
+                    && satisfies(&answer)
+                {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(SOON, wait).await.unwrap_or_else(|_| panic!("{name} never answered {text:?} as expected"))
+    }
+
+    /// How often a component's supervisor has started it again.
+    pub fn restarts(&self, name: &str) -> u64 {
+        let actor = self.get(name).actor();
+        let tree = self.system.tree();
+        let node = tree.iter().flat_map(|top| &top.children).find(|node| node.id == actor);
+        node.map_or(0, |node| node.restarts)
+    }
+
+    pub async fn stop(self) {
+        let report = self.system.shutdown(Duration::from_secs(10)).await;
+        assert!(report.is_clean(), "the node stops in order: {report:?}");
+    }
+}
+
+pub fn children(runtime: &Runtime, parts: Vec<Part>) -> (Vec<ChildSpec>, Vec<ComponentHandle>) {
+    parts
+        .into_iter()
+        .map(|part| {
+            let Part { name, component, grants, limits, mailbox, accepts, config } = part;
+            let id = ComponentId::new("test", name, "0").expect("a component's name");
+            let spec = ComponentSpec { id, component, limits, grants, accepts, config, mailbox };
+            runtime.child(spec).unwrap_or_else(|error| panic!("{name}: {error:?}"))
+        })
+        .unzip()
+}
