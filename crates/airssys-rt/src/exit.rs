@@ -52,6 +52,17 @@ impl ExitReason {
         }
     }
 
+    /// The executor dropped the task, before or after the start.
+    pub(crate) fn is_aborted(&self) -> bool {
+        match self {
+            Self::Aborted => true,
+            Self::Init(reason) => reason.is_aborted(),
+            Self::Normal | Self::Shutdown | Self::Killed | Self::NoProc | Self::Panic(_) | Self::Error(_) => {
+                false
+            }
+        }
+    }
+
     /// The error behind the reason, through a failed start as well, for a cause chain or a downcast.
     pub fn as_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         match self {

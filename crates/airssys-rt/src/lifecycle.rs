@@ -137,7 +137,7 @@ async fn work<A: Actor>(actor: &mut A, ctx: &mut Context<A>, started: &mut bool)
 }
 
 /// Lets other tasks run, then goes on.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut gave = false;
     poll_fn(|cx| {
         if gave {

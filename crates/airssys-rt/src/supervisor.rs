@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::actor::{Actor, ActorId, Context, Signal};
 use crate::address::Address;
 use crate::exit::{Exit, ExitReason};
+use crate::lifecycle::give_way;
 use crate::mailbox::{MailboxOptions, Overflow};
 use crate::observe::{Event, NodeState};
 use crate::registry::NotEntered;
@@ -333,7 +334,13 @@ impl SupervisorActor {
                         Ok(()) => self.report_restart(key, &cause, ctx),
                         // The loop above sees the stop and ends what runs.
                         Err(NotStarted::Stopping) => return Ok(()),
+                        // The executor takes no more tasks: it is being shut down, and no retry will change that.
+                        Err(NotStarted::Failed(reason)) if reason.is_aborted() => {
+                            return Err(ExitReason::Aborted);
+                        }
                         Err(NotStarted::Failed(reason)) => {
+                            // A start may fail without awaiting, and the budget may be large.
+                            give_way().await;
                             let header = &self.children[&key].place.entry.slot.header;
                             cause = Exit { id: header.id, name: header.name.clone(), reason };
                             next = Some(plan::Event::StartFailed { key, at: tokio::time::Instant::now() });

@@ -1,5 +1,7 @@
 //! The runtime from outside, one file per theme. Time is paused except where a busy thread is the point.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
+
 mod exits;
 mod mailbox;
 mod probe;

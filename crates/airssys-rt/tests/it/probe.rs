@@ -9,27 +9,27 @@ use airssys_rt::{
 };
 
 /// Long enough that only a defect reaches it.
-pub const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// What happened, in order, over all actors that share it.
 #[derive(Clone, Default)]
-pub struct Diary(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Diary(Arc<Mutex<Vec<String>>>);
 
 impl Diary {
-    pub fn note(&self, line: impl Into<String>) {
+    pub(crate) fn note(&self, line: impl Into<String>) {
         self.0.lock().unwrap().push(line.into());
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-pub enum Tell {
+pub(crate) enum Tell {
     Note(u32),
     Ask(u32, ReplyTo<u32>),
     /// Answers after others had a turn, so that a kill can come between.
@@ -46,7 +46,6 @@ pub enum Tell {
     Unlink(ActorId, ReplyTo<()>),
     Monitor(ActorId, ReplyTo<MonitorRef>),
     Demonitor(MonitorRef, ReplyTo<()>),
-    Trap(bool, ReplyTo<()>),
     Block(std::sync::mpsc::Receiver<()>),
     /// Runs without awaiting until the kill flag is up.
     SpinUntilKilled,
@@ -55,32 +54,32 @@ pub enum Tell {
 
 #[derive(Debug, thiserror::Error)]
 #[error("told to fail")]
-pub struct ToldToFail;
+pub(crate) struct ToldToFail;
 
 /// What a probe does beside what it is told.
 #[derive(Clone, Default)]
-pub struct Habits {
-    pub traps: bool,
-    pub start_takes: Duration,
-    pub stop_takes: Duration,
+pub(crate) struct Habits {
+    pub(crate) traps: bool,
+    pub(crate) start_takes: Duration,
+    pub(crate) stop_takes: Duration,
     /// Starts that fail, counted down over all incarnations.
-    pub failing_starts: Arc<std::sync::atomic::AtomicU32>,
+    pub(crate) failing_starts: Arc<std::sync::atomic::AtomicU32>,
 }
 
-pub struct Probe {
-    pub name: &'static str,
-    pub diary: Diary,
-    pub habits: Habits,
+pub(crate) struct Probe {
+    pub(crate) name: &'static str,
+    pub(crate) diary: Diary,
+    pub(crate) habits: Habits,
     incarnation: u64,
     held: Vec<ReplyTo<()>>,
 }
 
 impl Probe {
-    pub fn new(name: &'static str, diary: &Diary) -> Self {
+    pub(crate) fn new(name: &'static str, diary: &Diary) -> Self {
         Self::with(name, diary, Habits::default())
     }
 
-    pub fn with(name: &'static str, diary: &Diary, habits: Habits) -> Self {
+    pub(crate) fn with(name: &'static str, diary: &Diary, habits: Habits) -> Self {
         use std::sync::atomic::{AtomicU64, Ordering};
         static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
         let incarnation = INCARNATIONS.fetch_add(1, Ordering::Relaxed);
@@ -113,10 +112,10 @@ impl Actor for Probe {
     async fn handle(&mut self, message: Tell, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
         match message {
             Tell::Note(n) => self.note(n),
-            Tell::Ask(n, reply) => drop(reply.send(n)),
+            Tell::Ask(n, reply) => answer(reply, n),
             Tell::AskAfterYield(n, reply) => {
                 tokio::task::yield_now().await;
-                drop(reply.send(n));
+                answer(reply, n);
             }
             Tell::Hold(reply) => self.held.push(reply),
             Tell::Sleep(time) => {
@@ -129,20 +128,16 @@ impl Actor for Probe {
             Tell::Stop(reason) => return Err(reason),
             Tell::Link(id, reply) => {
                 ctx.link(id);
-                drop(reply.send(()));
+                answer(reply, ());
             }
             Tell::Unlink(id, reply) => {
                 ctx.unlink(id);
-                drop(reply.send(()));
+                answer(reply, ());
             }
-            Tell::Monitor(id, reply) => drop(reply.send(ctx.monitor(id))),
+            Tell::Monitor(id, reply) => answer(reply, ctx.monitor(id)),
             Tell::Demonitor(monitor, reply) => {
                 ctx.demonitor(monitor);
-                drop(reply.send(()));
-            }
-            Tell::Trap(trap, reply) => {
-                ctx.trap_exits(trap);
-                drop(reply.send(()));
+                answer(reply, ());
             }
             Tell::Block(until) => drop(until.recv()),
             Tell::SpinUntilKilled => {
@@ -152,7 +147,7 @@ impl Actor for Probe {
                 }
                 self.note("saw the kill");
             }
-            Tell::WhoAmI(reply) => drop(reply.send((ctx.id(), self.incarnation))),
+            Tell::WhoAmI(reply) => answer(reply, (ctx.id(), self.incarnation)),
         }
         Ok(())
     }
@@ -175,17 +170,27 @@ impl Actor for Probe {
     }
 }
 
+/// Who asked may have left; then there is nobody to tell.
+fn answer<T>(reply: ReplyTo<T>, value: T) {
+    drop(reply.send(value));
+}
+
 impl Drop for Probe {
     fn drop(&mut self) {
         self.note("gone");
     }
 }
 
-pub async fn spawn(system: &System, name: &'static str, diary: &Diary) -> Address<Tell> {
+pub(crate) async fn spawn(system: &System, name: &'static str, diary: &Diary) -> Address<Tell> {
     spawn_with(system, name, diary, Habits::default()).await
 }
 
-pub async fn spawn_with(system: &System, name: &'static str, diary: &Diary, habits: Habits) -> Address<Tell> {
+pub(crate) async fn spawn_with(
+    system: &System,
+    name: &'static str,
+    diary: &Diary,
+    habits: Habits,
+) -> Address<Tell> {
     let diary = diary.clone();
     system
         .spawn(name, MailboxOptions::default(), move || Probe::with(name, &diary, habits))
@@ -193,7 +198,7 @@ pub async fn spawn_with(system: &System, name: &'static str, diary: &Diary, habi
         .expect("a probe starts")
 }
 
-pub async fn spawn_bounded(
+pub(crate) async fn spawn_bounded(
     system: &System,
     name: &'static str,
     diary: &Diary,
@@ -207,11 +212,11 @@ pub async fn spawn_bounded(
         .expect("a probe starts")
 }
 
-pub fn child(system: &System, name: &'static str, diary: &Diary) -> (ChildSpec, Address<Tell>) {
+pub(crate) fn child(system: &System, name: &'static str, diary: &Diary) -> (ChildSpec, Address<Tell>) {
     child_with(system, name, diary, Habits::default())
 }
 
-pub fn child_with(
+pub(crate) fn child_with(
     system: &System,
     name: &'static str,
     diary: &Diary,
@@ -224,12 +229,12 @@ pub fn child_with(
 }
 
 /// Returns once everything sent before it was handled.
-pub async fn flush(address: &Address<Tell>) {
+pub(crate) async fn flush(address: &Address<Tell>) {
     assert_eq!(address.ask(SOON, |reply| Tell::Ask(7, reply)).await.expect("an answer"), 7);
 }
 
 /// Keeps the actor in a handler that awaits; the next message stays in the mailbox. Opened by the gate.
-pub async fn occupy(address: &Address<Tell>) -> Arc<tokio::sync::Notify> {
+pub(crate) async fn occupy(address: &Address<Tell>) -> Arc<tokio::sync::Notify> {
     let gate = Arc::new(tokio::sync::Notify::new());
     address.tell(Tell::Wait(gate.clone())).await.expect("room");
     until(|| address.stats().depth == 0).await;
@@ -237,7 +242,7 @@ pub async fn occupy(address: &Address<Tell>) -> Arc<tokio::sync::Notify> {
 }
 
 /// Lets the others run until something holds.
-pub async fn until(holds: impl Fn() -> bool) {
+pub(crate) async fn until(holds: impl Fn() -> bool) {
     tokio::time::timeout(SOON, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(1)).await;

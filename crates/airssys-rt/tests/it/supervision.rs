@@ -530,3 +530,15 @@ async fn a_restart_takes_far_less_than_ten_milliseconds() {
     times.sort();
     assert!(times[50] < Duration::from_millis(10), "median {:?}", times[50]);
 }
+
+#[test]
+fn a_supervisor_does_not_restart_into_a_runtime_that_is_shut_down() {
+    let (system, diary) = (System::new(), Diary::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (child, _) = child(&system, "a", &diary);
+    let spec = SupervisorSpec::new("top").intensity(u32::MAX, Duration::from_secs(3600)).child(child);
+    runtime.block_on(system.supervise(spec)).unwrap();
+    drop(runtime);
+    assert!(system.tree().is_empty());
+    assert_eq!(diary.lines(), ["a: start", "a: gone"]);
+}
