@@ -7,8 +7,8 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use wasmtime::component::InstancePre;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::engine::{EngineError, Engines, Flavour, Tier};
 use crate::host::{CONTRACT, HostLinker, HostState, Path, Provided};
@@ -243,13 +243,11 @@ impl Loaded {
         self.flavour.fuel
     }
 
-    /// A function of the lifecycle interface that the component exports.
-    pub(crate) fn export(&self, function: &'static str) -> Option<ComponentExportIndex> {
+    /// The name of the lifecycle interface that the component exports.
+    pub(crate) fn lifecycle(&self) -> Option<&str> {
         let base = if self.description.kind == Kind::AsyncActor { ASYNC_LIFECYCLE } else { LIFECYCLE };
-        let interface =
-            self.description.exports.iter().find(|export| split_version(&export.interface).0 == base)?;
-        let interface = self.compiled.get_export_index(None, &interface.interface)?;
-        self.compiled.get_export_index(Some(&interface), function)
+        let mut names = self.description.exports.iter().map(|export| export.interface.as_str());
+        names.find(|name| split_version(name).0 == base)
     }
 
     /// The component linked for a path, ready to make instances in a tier.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use airssys_rt::KillFlag;
-use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use crate::budget::Budget;
@@ -23,7 +23,7 @@ const REASON_BYTES_MAX: usize = 4096;
 pub(crate) struct Instance {
     store: Store<HostState>,
     guest: wasmtime::component::Instance,
-    component: Arc<Loaded>,
+    lifecycle: ComponentExportIndex,
     handle_message: TypedFunc<(wire::Message,), (Result<Option<wire::Payload>, wire::Failure>,)>,
     path: Path,
     fuel: Option<u64>,
@@ -69,8 +69,10 @@ impl Instance {
             Path::Direct => prepared.instantiate(&mut store)?,
             Path::Suspending => prepared.instantiate_async(&mut store).await?,
         };
-        let handle_message = function(&mut store, &guest, component, "handle-message")?;
-        Ok(Instance { store, guest, component: Arc::clone(component), handle_message, path, fuel })
+        let lifecycle = component.lifecycle().and_then(|name| guest.get_export_index(&mut store, None, name));
+        let lifecycle = lifecycle.ok_or(MissingExport { name: "lifecycle" })?;
+        let handle_message = function(&mut store, &guest, &lifecycle, "handle-message")?;
+        Ok(Instance { store, guest, lifecycle, handle_message, path, fuel })
     }
 
     /// A component that refuses its configuration cannot go on either.
@@ -153,7 +155,7 @@ impl Instance {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        function(&mut self.store, &self.guest, &self.component, name)
+        function(&mut self.store, &self.guest, &self.lifecycle, name)
     }
 
     async fn call<P, R>(&mut self, function: &TypedFunc<P, R>, params: P) -> wasmtime::Result<R>
@@ -187,20 +189,20 @@ fn arm(store: &mut Store<HostState>, fuel: Option<u64>) -> wasmtime::Result<()> 
 fn function<P, R>(
     store: &mut Store<HostState>,
     guest: &wasmtime::component::Instance,
-    component: &Loaded,
+    lifecycle: &ComponentExportIndex,
     name: &'static str,
 ) -> wasmtime::Result<TypedFunc<P, R>>
 where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift,
 {
-    let index = component.export(name).ok_or(MissingExport { name })?;
+    let index = guest.get_export_index(&mut *store, Some(lifecycle), name).ok_or(MissingExport { name })?;
     guest.get_typed_func(store, index)
 }
 
-/// The component exports the lifecycle interface without one of its functions.
+/// The component exports the lifecycle interface without one of its functions, or not at all.
 #[derive(Debug, thiserror::Error)]
-#[error("the component does not export `{name}` of airssys:core/lifecycle")]
+#[error("the component's lifecycle interface lacks `{name}`")]
 struct MissingExport {
     name: &'static str,
 }

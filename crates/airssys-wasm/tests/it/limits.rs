@@ -16,13 +16,16 @@ async fn crash_of(limits: Limits, command: &str) -> String {
     let mut events = world.system.events();
     assert_eq!(world.ask("victim", command).await, Err(CallError::Died), "{command}");
     let report = loop {
-        if let Event::Exited { reason, .. } = events.next().await.expect("the system lives").expect("few events") {
-            let report: &CrashReport = reason.as_error().and_then(|error| error.downcast_ref()).expect("a report");
+        if let Event::Exited { reason, .. } =
+            events.next().await.expect("the system lives").expect("few events")
+        {
+            let report: &CrashReport =
+                reason.as_error().and_then(|error| error.downcast_ref()).expect("a report");
             break report.cause.to_string();
         }
     };
     assert_eq!(world.answer("victim", "count").await, "1", "a fresh instance answers after {command}");
-    assert_eq!(world.restarts("victim"), 1);
+    world.restarted("victim", 1).await;
     world.stop().await;
     report
 }
@@ -98,7 +101,7 @@ async fn a_looping_guest_is_ended_by_an_exit_signal_at_its_next_tick() {
     handle.crash();
     assert_eq!(world.answer("victim", "count").await, "1");
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert_eq!(world.restarts("victim"), 1);
+    world.restarted("victim", 1).await;
     world.stop().await;
 }
 
@@ -148,7 +151,8 @@ async fn a_pool_that_is_full_overflows_to_memory_on_demand() {
     // The engines of the tests have a pool of 64 instances.
     let names: Vec<&'static str> = (0..80).map(|n| &*format!("echo{n}").leak()).collect();
     let shared = component("echo");
-    let parts = names.iter().map(|name| Part { component: shared.clone(), ..Part::new(name, "echo") }).collect();
+    let parts =
+        names.iter().map(|name| Part { component: shared.clone(), ..Part::new(name, "echo") }).collect();
     let world = World::start(parts).await;
     for name in &names {
         assert_eq!(world.answer(name, "here").await, "here", "{name}");

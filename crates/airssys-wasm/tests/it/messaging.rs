@@ -24,8 +24,7 @@ async fn what_one_sends_the_other_handles() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_host_stamps_the_sender_whatever_the_payload_says() {
-    let world =
-        World::start(vec![Part::new("b", "relay"), Part::new("a", "relay").to("b")]).await;
+    let world = World::start(vec![Part::new("b", "relay"), Part::new("a", "relay").to("b")]).await;
     assert_eq!(world.answer("a", "call:who").await, "test/a#0");
     assert_eq!(world.answer("b", "who").await, "host");
     assert_eq!(world.answer("b", "self").await, "test/b#0");
@@ -86,13 +85,14 @@ async fn a_cancelled_request_says_so_once_and_an_ended_one_cannot_be_cancelled()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_to_an_instance_that_ended_reach_nobody() {
-    let world = World::start(vec![Part::new("target", "crasher"), Part::new("relay", "relay").to("target")]).await;
+    let world =
+        World::start(vec![Part::new("target", "crasher"), Part::new("relay", "relay").to("target")]).await;
     world.answer("relay", "request:sleep:200").await;
     world.get("relay").crash();
     world.until("relay", "outcomes", |outcomes| outcomes == "[]").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(world.answer("relay", "outcomes").await, "[]");
-    assert_eq!(world.restarts("relay"), 1);
+    world.restarted("relay", 1).await;
     world.stop().await;
 }
 
@@ -228,9 +228,12 @@ async fn one_for_all_gives_each_a_fresh_instance_when_one_traps() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_async_component_awaits_its_calls_on_the_same_node() {
-    let world = World::start(vec![Part::new("target", "echo"), Part::new("async", "async-echo").to("target")]).await;
+    let world =
+        World::start(vec![Part::new("target", "echo"), Part::new("async", "async-echo").may_send("target")])
+            .await;
     assert_eq!(world.answer("async", "hello").await, "hello");
-    assert_eq!(world.answer("async", "call:over there").await, "over there");
+    assert_eq!(world.answer("async", "sleep:20").await, "sleep:20");
+    assert_eq!(world.answer("async", "call:target:over there").await, "over there");
     world.stop().await;
 }
 

@@ -2,7 +2,8 @@
 
 use airssys_wasm::manifest::{Accepts, Capabilities, Service};
 use airssys_wasm::{
-    Codec, Component, ComponentId, ComponentSpec, Kind, LoadError, Payload, Refused, Runtime, Satisfied, SpecError,
+    Codec, Component, ComponentId, ComponentSpec, Kind, LoadError, Payload, Refused, Runtime, Satisfied,
+    SpecError,
 };
 
 use crate::world::{Part, World, component, engines, guest, services};
@@ -108,10 +109,8 @@ async fn a_pair_that_was_not_allowed_cannot_talk_and_the_refusal_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_are_granted_like_addresses() {
-    let world = World::start(vec![
-        Part::new("relay", "relay").may_publish("news.*").may_subscribe("news.#"),
-    ])
-    .await;
+    let world =
+        World::start(vec![Part::new("relay", "relay").may_publish("news.*").may_subscribe("news.#")]).await;
     assert_eq!(world.answer("relay", "publish:news.today:x").await, "0");
     assert!(world.answer("relay", "publish:secret:x").await.starts_with("denied"));
     assert!(world.answer("relay", "publish:news..x:x").await.starts_with("malformed"));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use airssys_rt::{ChildSpec, MailboxOptions, Strategy, Supervisor, SupervisorSpec, System};
 use airssys_wasm::manifest::{Accepts, Capabilities, Limits, Service, TargetPattern, TopicPattern};
 use airssys_wasm::{
-    CallError, Component, ComponentHandle, ComponentId, ComponentSpec, EngineOptions, Engines, Payload, Runtime,
+    CallError, Component, ComponentHandle, ComponentId, ComponentSpec, EngineOptions, Engines, Payload,
+    Runtime,
 };
 
 /// How long a test waits for what must happen.
@@ -144,7 +145,9 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(SOON, wait).await.unwrap_or_else(|_| panic!("{name} never answered {text:?} as expected"))
+        tokio::time::timeout(SOON, wait)
+            .await
+            .unwrap_or_else(|_| panic!("{name} never answered {text:?} as expected"))
     }
 
     /// How often a component's supervisor has started it again.
@@ -153,6 +156,18 @@ impl World {
         let tree = self.system.tree();
         let node = tree.iter().flat_map(|top| &top.children).find(|node| node.id == actor);
         node.map_or(0, |node| node.restarts)
+    }
+
+    /// Waits until the supervisor has counted so many restarts; it does so a moment after the instance can answer.
+    pub async fn restarted(&self, name: &str, times: u64) {
+        let counted = async {
+            while self.restarts(name) != times {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON, counted)
+            .await
+            .unwrap_or_else(|_| panic!("{name}: {} restarts", self.restarts(name)));
     }
 
     pub async fn stop(self) {
