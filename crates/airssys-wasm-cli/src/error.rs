@@ -1,0 +1,261 @@
+//! One error for every command: what kind it is, its causes, and one hint that helps.
+//!
+//! The kind decides the exit code and is what a script reads; docs/cli.md lists both.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use airssys_node::StartError;
+use airssys_node::airssys_osl::{ControlError, FsError};
+use airssys_node::airssys_wasm::manifest::ManifestError;
+use airssys_node::airssys_wasm::{CommandError as ProgramError, EngineError, LoadError};
+use airssys_node::control::{ClientError, Refusal};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What a failure means to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// The program or the application failed.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// What was named does not exist.
+    NotFound,
+    /// What was named exists and cannot be read or written.
+    Unreadable,
+    /// The application, a component or a manifest is wrong.
+    Invalid,
+    /// No node answers at the socket.
+    NotRunning,
+    /// The node does not do that.
+    Refused,
+    /// No answer in time.
+    Timeout,
+    /// The component ended before it answered.
+    Died,
+    /// The component answered with an error.
+    Rejected,
+    /// The user ended it.
+    Interrupted,
+}
+
+impl Kind {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::NotFound | Kind::Unreadable => 3,
+            Kind::Invalid => 4,
+            Kind::NotRunning => 5,
+            Kind::Refused | Kind::Timeout | Kind::Died | Kind::Rejected => 6,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Kind> for ExitCode {
+    fn from(kind: Kind) -> Self {
+        kind.exit_code().into()
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CommandError {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    pub(crate) causes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    /// What was found out before the failure.
+    #[serde(skip)]
+    pub(crate) data: Option<Value>,
+}
+
+impl CommandError {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        CommandError { kind, message: message.into(), causes: Vec::new(), hint: None, data: None }
+    }
+
+    /// With `source` and what lies behind it as causes.
+    pub(crate) fn of(kind: Kind, message: impl Into<String>, source: &dyn Error) -> Self {
+        CommandError { causes: chain(Some(source)), ..CommandError::new(kind, message) }
+    }
+
+    /// With the text of `error` as message.
+    fn from_error(kind: Kind, error: &dyn Error) -> Self {
+        CommandError { causes: chain(error.source()), ..CommandError::new(kind, error.to_string()) }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        CommandError { hint: Some(hint.into()), ..self }
+    }
+
+    pub(crate) fn data(self, data: Value) -> Self {
+        CommandError { data: Some(data), ..self }
+    }
+}
+
+fn chain(mut source: Option<&dyn Error>) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some errors repeat their source in their own text.
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        source = error.source();
+    }
+    causes
+}
+
+impl From<FsError> for CommandError {
+    fn from(error: FsError) -> Self {
+        let kind = match error {
+            FsError::NotFound { .. } => Kind::NotFound,
+            _ => Kind::Unreadable,
+        };
+        CommandError::from_error(kind, &error)
+    }
+}
+
+impl From<ControlError> for CommandError {
+    fn from(error: ControlError) -> Self {
+        let (kind, hint) = match &error {
+            ControlError::NotRunning { .. } => (
+                Kind::NotRunning,
+                "start an application with `airssys up APP`, or name its socket with --socket",
+            ),
+            ControlError::InUse { .. } => (
+                Kind::Refused,
+                "one socket serves one application: stop the other with `airssys stop`, or give this one --socket PATH",
+            ),
+            ControlError::NotASocket { .. } | ControlError::PathTooLong { .. } | ControlError::Fs(_) => {
+                (Kind::Refused, "name another place for the socket with --socket PATH")
+            }
+            _ => (Kind::NotRunning, "name another socket with --socket PATH"),
+        };
+        CommandError::from_error(kind, &error).hint(hint)
+    }
+}
+
+impl From<ClientError> for CommandError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Connect(error) => error.into(),
+            ClientError::Refused(refusal) => refusal.into(),
+            other => CommandError::from_error(Kind::NotRunning, &other),
+        }
+    }
+}
+
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal.kind.as_str() {
+            "not-found" => Kind::NotFound,
+            "timeout" => Kind::Timeout,
+            "died" => Kind::Died,
+            "rejected" => Kind::Rejected,
+            _ => Kind::Refused,
+        };
+        CommandError { hint: refusal.hint, ..CommandError::new(kind, refusal.message) }
+    }
+}
+
+impl From<ManifestError> for CommandError {
+    fn from(error: ManifestError) -> Self {
+        CommandError::from_error(Kind::Invalid, &error)
+    }
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        CommandError::from_error(Kind::Failed, &error)
+    }
+}
+
+impl From<LoadError> for CommandError {
+    fn from(error: LoadError) -> Self {
+        let hint = load_hint(&error);
+        CommandError { hint, ..CommandError::from_error(load_kind(&error), &error) }
+    }
+}
+
+fn load_kind(error: &LoadError) -> Kind {
+    match error {
+        LoadError::Engine(_) => Kind::Failed,
+        _ => Kind::Invalid,
+    }
+}
+
+fn load_hint(error: &LoadError) -> Option<String> {
+    match error {
+        LoadError::MissingImport { .. } | LoadError::Link(_) | LoadError::NotAnActor { .. } => {
+            Some("`airssys check COMPONENT` lists what a component imports and exports".to_owned())
+        }
+        _ => None,
+    }
+}
+
+impl From<ProgramError> for CommandError {
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Load(error) => error.into(),
+            ProgramError::NotACommand { .. } => CommandError::from_error(Kind::Invalid, &error),
+            ProgramError::Crashed { ref backtrace, .. } => {
+                let causes = backtrace.iter().map(|frame| format!("in {}", frame.function)).collect();
+                CommandError { causes, ..CommandError::new(Kind::Failed, error.to_string()) }
+            }
+            other => CommandError::from_error(Kind::Failed, &other),
+        }
+    }
+}
+
+impl From<StartError> for CommandError {
+    fn from(error: StartError) -> Self {
+        let (kind, hint) = match &error {
+            StartError::Read { source: FsError::NotFound { .. }, .. } => (
+                Kind::NotFound,
+                Some(
+                    "an application is a folder with an airssys.toml; `airssys new NAME` makes one"
+                        .to_owned(),
+                ),
+            ),
+            StartError::Read { .. } => (Kind::Unreadable, None),
+            StartError::Load { source, .. } => (load_kind(source), load_hint(source)),
+            StartError::Engine(_) => (Kind::Failed, None),
+            StartError::Start(_) => (
+                Kind::Failed,
+                Some(
+                    "what components wrote to their logs before is above; limits are in Component.toml"
+                        .to_owned(),
+                ),
+            ),
+            _ => (Kind::Invalid, None),
+        };
+        CommandError { hint, ..CommandError::from_error(kind, &error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_node_keeps_its_kind_and_its_hint() {
+        let refusal =
+            Refusal { kind: "died".into(), message: "the component died".into(), hint: Some("look".into()) };
+        let error = CommandError::from(refusal);
+        assert_eq!((error.kind, error.hint.as_deref()), (Kind::Died, Some("look")));
+        assert_eq!(error.kind.exit_code(), 6);
+    }
+
+    #[test]
+    fn a_source_that_repeats_its_parent_is_told_once() {
+        let error = std::io::Error::other(std::io::Error::other("broken"));
+        let told = CommandError::of(Kind::Failed, "read", &error);
+        assert_eq!(told.causes, ["broken"]);
+    }
+}
