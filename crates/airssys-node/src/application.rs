@@ -180,7 +180,7 @@ impl Supervision {
         ];
         let rest = Supervision::default();
         let strategy = section.one_of("strategy", &words).unwrap_or(rest.strategy);
-        let intensity = bounded(section, "intensity", 0, 1000, rest.intensity);
+        let intensity = bounded(section, "intensity", 0, 100_000, rest.intensity);
         let period = section.integer("period_s", 1..=86_400);
         Supervision {
             strategy,

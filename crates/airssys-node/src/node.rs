@@ -210,8 +210,8 @@ impl Node {
     }
 }
 
-/// Compiled code by its path in the application.
-type Code = HashMap<String, Component>;
+/// Compiled code by its path in the application, and whether it is metered: that is compiled for another engine.
+type Code = HashMap<(String, bool), Component>;
 
 fn read(folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
     let failed = |source| StartError::Read { folder: folder.to_owned(), source };
@@ -230,20 +230,21 @@ fn read(folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
     let plan = resolve(application, manifests)?;
     let mut code = Code::new();
     for component in components_of(&plan.children) {
-        let file = code_file(component);
-        if !code.contains_key(&file) {
+        let key = code_key(component);
+        if !code.contains_key(&key) {
+            let file = key.0.clone();
             let bytes = root.read(file.as_ref(), airssys_wasm::COMPONENT_BYTES_MAX).map_err(failed)?;
             let loaded = runtime.load(&bytes, &component.limits);
             let loaded = loaded.map_err(|source| StartError::Load { file: file.clone(), source })?;
-            code.insert(file, loaded);
+            code.insert(key, loaded);
         }
     }
     Ok((plan, code))
 }
 
-/// A metered component is compiled for another engine than an unmetered one.
-fn code_file(component: &ComponentPlan) -> String {
-    format!("{}/{}", component.folder, component.manifest.wasm)
+fn code_key(component: &ComponentPlan) -> (String, bool) {
+    let file = format!("{}/{}", component.folder, component.manifest.wasm);
+    (file, component.limits.fuel_max.is_some())
 }
 
 fn components_of(children: &[Child]) -> Vec<&ComponentPlan> {
@@ -294,7 +295,7 @@ impl Tree<'_> {
         let id = ComponentId::new(self.plan.name.as_str(), component.name.as_str(), &instance.to_string())?;
         let (spec, handle) = self.runtime.child(ComponentSpec {
             id,
-            component: self.code[&code_file(component)].clone(),
+            component: self.code[&code_key(component)].clone(),
             limits: component.limits.clone(),
             grants: component.grants.clone(),
             accepts: component.manifest.accepts.clone(),

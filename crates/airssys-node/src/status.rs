@@ -65,7 +65,8 @@ pub struct CrashRecord {
     pub cause: String,
     /// The guest's stack, innermost first.
     pub backtrace: Vec<String>,
-    /// The message that it was handling, as text with escapes, at most 4 KiB of it.
+    /// The message that it was handling, at most 4 KiB of it; what is not UTF-8 is replaced. Not escaped: whoever shows
+    /// it on a terminal must.
     pub message: Option<String>,
 }
 
@@ -195,6 +196,6 @@ fn record(report: &CrashReport) -> CrashRecord {
         component: report.component.to_string(),
         cause: report.cause.to_string(),
         backtrace: report.backtrace.iter().map(|frame| frame.function.clone()).collect(),
-        message: report.message.as_ref().map(|message| message.bytes.escape_ascii().to_string()),
+        message: report.message.as_ref().map(|message| String::from_utf8_lossy(&message.bytes).into_owned()),
     }
 }

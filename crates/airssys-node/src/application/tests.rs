@@ -291,7 +291,7 @@ fn a_number_at_the_bound_is_read_and_one_past_it_is_refused() {
         (&component, "instances", 1, 1000),
         (&component, "shutdown_ms", 1, 3_600_000),
         (&component, "mailbox.capacity", 1, 100_000),
-        (&root, "intensity", 0, 1000),
+        (&root, "intensity", 0, 100_000),
         (&root, "period_s", 1, 86_400),
         (&input, "line_bytes_max", 1, 16 << 20),
         (&input, "in_flight", 1, 65_536),
