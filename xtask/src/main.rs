@@ -14,6 +14,7 @@
 mod ci;
 mod deny;
 mod examples;
+mod guests;
 mod program;
 mod tidy;
 
@@ -25,6 +26,8 @@ usage: cargo xtask COMMAND
   ci [--only STEP,..] [--skip STEP,..]   every check, in order, stopping at the first failure
   tidy                                   the rules that no compiler knows
   deny [--advisories]                    licences, bans and sources of the dependencies
+  guests [--check] [NAME..]              build the prebuilt guests, or compare them with their sources
+  polyglot                               build the guests that are not Rust
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +50,8 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         "ci" => ci::main(&root, rest),
         "tidy" => tidy::main(&root, rest),
         "deny" => deny::main(&root, rest),
+        "guests" => guests::main(&root, rest),
+        "polyglot" => guests::polyglot(&root, rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())
