@@ -64,9 +64,18 @@ static CHECKS: &[Check] = &[
     Check { name: "words", run: Run::Tree(words::findings) },
     Check { name: "sizes", run: Run::Tree(sizes::findings) },
     Check { name: "guests-tested", run: Run::Tree(guests::findings) },
+    Check { name: "guests-fresh", run: Run::Root(guests_are_fresh) },
     Check { name: "invariants", run: Run::Tree(every_invariant_is_checked) },
     Check { name: "readme-commands", run: Run::Tree(readme::findings) },
 ];
+
+fn guests_are_fresh(root: &Path) -> anyhow::Result<Vec<Finding>> {
+    let stale = |error: anyhow::Error| {
+        let remedy = "run `cargo xtask guests`, and `cargo xtask polyglot` for C, and commit what they made";
+        Finding::error("guests/prebuilt/guests.lock", format!("{error:#}"), remedy)
+    };
+    Ok(crate::guests::check(root).map_err(stale).err().into_iter().collect())
+}
 
 fn every_invariant_is_checked(tree: &Tree) -> Vec<Finding> {
     let names: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
