@@ -4,6 +4,7 @@
 //! imports. What is wrong is told with the file and line, and leaves nothing behind.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -230,13 +231,12 @@ fn read(folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
     let plan = resolve(application, manifests)?;
     let mut code = Code::new();
     for component in components_of(&plan.children) {
-        let key = code_key(component);
-        if !code.contains_key(&key) {
-            let file = key.0.clone();
+        if let Entry::Vacant(entry) = code.entry(code_key(component)) {
+            let file = &entry.key().0;
             let bytes = root.read(file.as_ref(), airssys_wasm::COMPONENT_BYTES_MAX).map_err(failed)?;
             let loaded = runtime.load(&bytes, &component.limits);
             let loaded = loaded.map_err(|source| StartError::Load { file: file.clone(), source })?;
-            code.insert(key, loaded);
+            entry.insert(loaded);
         }
     }
     Ok((plan, code))
@@ -247,9 +247,9 @@ fn code_key(component: &ComponentPlan) -> (String, bool) {
     (file, component.limits.fuel_max.is_some())
 }
 
-fn components_of(children: &[Child]) -> Vec<&ComponentPlan> {
-    let components = |child| match child {
-        &Child::Component(ref component) => vec![&**component],
+fn components_of<'a>(children: &'a [Child]) -> Vec<&'a ComponentPlan> {
+    let components = |child: &'a Child| match child {
+        Child::Component(component) => vec![&**component],
         Child::Supervisor(supervisor) => components_of(&supervisor.children),
     };
     children.iter().flat_map(components).collect()
@@ -303,7 +303,6 @@ impl Tree<'_> {
             mailbox: MailboxOptions {
                 capacity: component.mailbox.capacity,
                 overflow: component.mailbox.overflow,
-                ..MailboxOptions::default()
             },
         })?;
         self.components.push(handle);

@@ -368,17 +368,17 @@ impl Target {
     }
 
     /// Never waits: a full mailbox refuses whatever its policy.
-    pub(crate) fn deliver(&self, envelope: Envelope) -> Result<(), Undelivered> {
+    pub(crate) fn deliver(&self, envelope: Envelope) -> Result<(), Box<Undelivered>> {
         if let Err(refused) = self.admit(&envelope.payload) {
-            return Err(Undelivered { refused, envelope });
+            return Err(Box::new(Undelivered { refused, envelope }));
         }
         self.address.try_tell(ComponentMessage::Deliver(envelope)).map_err(undelivered)
     }
 
     /// Waits for room where the mailbox's policy is to wait. Dropping the future before it is done sends nothing.
-    pub(crate) async fn deliver_waiting(&self, envelope: Envelope) -> Result<(), Undelivered> {
+    pub(crate) async fn deliver_waiting(&self, envelope: Envelope) -> Result<(), Box<Undelivered>> {
         if let Err(refused) = self.admit(&envelope.payload) {
-            return Err(Undelivered { refused, envelope });
+            return Err(Box::new(Undelivered { refused, envelope }));
         }
         self.address.tell(ComponentMessage::Deliver(envelope)).await.map_err(undelivered)
     }
@@ -391,13 +391,13 @@ pub(crate) struct Undelivered {
     pub(crate) envelope: Envelope,
 }
 
-fn undelivered(error: TellError<ComponentMessage>) -> Undelivered {
+fn undelivered(error: TellError<ComponentMessage>) -> Box<Undelivered> {
     let (refused, message) = match error {
         TellError::Full(message) => (Refused::MailboxFull, message),
         TellError::Closed(message) => (Refused::Gone, message),
     };
     match message {
-        ComponentMessage::Deliver(envelope) => Undelivered { refused, envelope },
+        ComponentMessage::Deliver(envelope) => Box::new(Undelivered { refused, envelope }),
         ComponentMessage::Callback(_) => unreachable!("the mailbox gives back the message that it was given"),
     }
 }
