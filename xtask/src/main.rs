@@ -15,6 +15,7 @@ mod ci;
 mod deny;
 mod examples;
 mod guests;
+mod log;
 mod program;
 mod tidy;
 
@@ -28,6 +29,7 @@ usage: cargo xtask COMMAND
   deny [--advisories]                    licences, bans and sources of the dependencies
   guests [--check] [NAME..]              build the prebuilt guests, or compare them with their sources
   polyglot                               build the guests that are not Rust
+  log --lines N [--malformed PART]       write an access log for the example
 ";
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         "tidy" => tidy::main(&root, rest),
         "deny" => deny::main(&root, rest),
         "guests" => guests::main(&root, rest),
+        "log" => log::main(rest),
         "polyglot" => guests::polyglot(&root, rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -64,3 +64,18 @@ fn without_an_answer_of_enrich_the_line_is_refused_uncounted() {
     assert_eq!(parse.handle_message(Message::new(Payload::raw(LINE))), Err(Failure::rejected("died")));
     assert!(host.take_sent().is_empty());
 }
+
+#[test]
+fn the_sample_holds_lines_of_every_kind() {
+    let host = Host::install();
+    let (mut accepted, mut rejected, mut panicked) = (0, 0, 0);
+    for line in include_str!("../../sample.log").lines() {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle(&host, line))) {
+            Ok(Ok(_)) => accepted += 1,
+            Ok(Err(_)) => rejected += 1,
+            Err(_) => panicked += 1,
+        }
+    }
+    assert_eq!((accepted, rejected, panicked), (1986, 7, 7));
+    assert_eq!(host.take_sent().len(), accepted);
+}
