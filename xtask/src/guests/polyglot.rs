@@ -15,6 +15,7 @@ use crate::program;
 const WIT_BINDGEN: &str = "wit-bindgen-cli@0.63.0";
 const ZIGLANG: &str = "ziglang==0.17.1";
 const WORLD: &str = "actor";
+const STACK_BYTES: usize = 64 * 1024;
 
 /// `cargo xtask polyglot`.
 pub(crate) fn main(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
@@ -83,6 +84,8 @@ fn c(root: &Path, folder: &Path, tools: &Tools, guest: &Guest) -> anyhow::Result
             "-Wall",
             "-Wextra",
         ])
+        // The compiler's own default is 16 MiB, more than a component's memory may begin with.
+        .arg(format!("-Wl,-z,stack-size={STACK_BYTES}"))
         .arg("-I")
         .arg(&bindings)
         .arg(root.join(guest.folder).join(guest.name).with_extension("c"))
