@@ -105,7 +105,8 @@ fn text_of<'v>(value: &'v Value, key: &str) -> &'v str {
 /// A duration as people read it.
 fn shown(time: Duration) -> String {
     match time.as_micros() {
-        micros @ 0..1000 => format!("{micros} µs"),
+        0 => "less than 1 ms".to_owned(),
+        micros @ 1..1000 => format!("{micros} µs"),
         1000..10_000 => format!("{:.1} ms", time.as_secs_f64() * 1e3),
         10_000..1_000_000 => format!("{} ms", time.as_millis()),
         _ => format!("{:.1} s", time.as_secs_f64()),

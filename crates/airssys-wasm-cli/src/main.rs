@@ -59,7 +59,7 @@ fn log_to(ui: &Ui) {
     let ui = ui.clone();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(ui.draws())
+        .with_ansi(false)
         .with_writer(move || ui.log_writer())
         .init();
 }

@@ -165,21 +165,21 @@ impl Running {
     /// The end of every run: the report while the components still live, the ordered stop, the numbers.
     async fn finish(mut self, fed: Option<Fed>, clock: &Clock) -> Result<ExitCode, CommandError> {
         let mut outcome = Outcome::new(&self.node, clock);
-        let ended = match self.stop.reason() {
-            Some(Reason::Ended(why)) => Some(why.clone()),
-            Some(Reason::Interrupt | Reason::Asked) | None => None,
-        };
         let read = fed.map(|(summary, read)| {
             outcome.fed(&summary);
             read
         });
-        let reported = match ended {
-            // The one to ask is gone.
-            Some(_) => Ok(()),
-            None => outcome.report(&self.node).await,
-        };
+        let reported = outcome.report(&self.node).await;
         outcome.count(&self.node);
-        outcome.stopped(&self.end().await);
+        // Looked at before the stop below, which ends the application as well.
+        let ended = match self.stop.reason() {
+            Some(Reason::Ended(why)) => Some(why.clone()),
+            Some(Reason::Interrupt | Reason::Asked) | None => None,
+        };
+        let (stopped, gave_up) = self.end().await;
+        outcome.stopped(&stopped);
+        // The lines may have ended before the news came that their components had.
+        let ended = gave_up.or(ended);
 
         let failure = match (ended, read) {
             (Some(why), _) => {
@@ -207,14 +207,15 @@ impl Running {
         }
     }
 
-    /// Stops the tree, the display and the control socket, in this order.
-    async fn end(&mut self) -> StopReport {
+    /// Stops the tree, the display and the control socket, in this order. The text says why the application gave up, if
+    /// it did.
+    async fn end(&mut self) -> (StopReport, Option<String>) {
         let stopped = self.node.stop(STOP_TIMEOUT).await;
-        self.show.end().await;
+        let gave_up = self.show.end(self.node.name()).await;
         self.server.abort();
         // The socket is gone when the server is. That it was aborted is not news.
         drop((&mut self.server).await);
-        stopped
+        (stopped, gave_up)
     }
 }
 

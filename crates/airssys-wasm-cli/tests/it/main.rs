@@ -14,3 +14,4 @@ mod harness;
 mod new;
 mod refused;
 mod stopping;
+mod terminal;

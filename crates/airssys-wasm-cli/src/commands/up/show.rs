@@ -28,7 +28,7 @@ const CRASH_CHARS_MAX: usize = 1000;
 
 /// The task that shows.
 pub(super) struct Show {
-    task: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+    task: Mutex<Option<(oneshot::Sender<()>, JoinHandle<Events>)>>,
     ui: Ui,
 }
 
@@ -39,20 +39,22 @@ impl Show {
         Show { task: Mutex::new(Some((ends, task))), ui }
     }
 
-    /// Shows what has happened until now, and ends.
-    pub(super) async fn end(&self) {
-        let Some((ends, task)) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
+    /// Shows what has happened until now, and ends. Returns why this supervisor gave up, if it did.
+    pub(super) async fn end(&self, supervisor: &str) -> Option<String> {
+        let (ends, task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         // Dropping the sender is the message.
         drop(ends);
-        if let Err(error) = task.await {
-            self.ui.warn(&CommandError::of(Kind::Failed, "events are not shown any more", &error));
+        match task.await {
+            Ok(mut events) => events.gave_up.remove(supervisor),
+            Err(error) => {
+                self.ui.warn(&CommandError::of(Kind::Failed, "events are not shown any more", &error));
+                None
+            }
         }
     }
 }
 
-async fn show(ui: Ui, mut watch: Watch, mut ended: oneshot::Receiver<()>) {
+async fn show(ui: Ui, mut watch: Watch, mut ended: oneshot::Receiver<()>) -> Events {
     let mut events = Events::default();
     let mut tick = tokio::time::interval(SUMMARY_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -70,6 +72,7 @@ async fn show(ui: Ui, mut watch: Watch, mut ended: oneshot::Receiver<()>) {
         events.line(event).into_iter().for_each(|line| ui.note(&line));
     }
     events.summary().into_iter().for_each(|line| ui.note(&line));
+    events
 }
 
 /// What of the events is still to be told.
@@ -80,6 +83,8 @@ struct Events {
     restarts: u64,
     restarts_untold: u64,
     missed: u64,
+    /// Supervisors that gave up, and the last end that each has seen.
+    gave_up: HashMap<String, String>,
 }
 
 impl Events {
