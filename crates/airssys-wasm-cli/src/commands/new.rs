@@ -35,12 +35,16 @@ macro_rules! template {
 
 /// Everything of the example that a person wrote.
 const TEMPLATES: &[Template] = &[
+    template!(".cargo/config.toml"),
     template!("Cargo.toml"),
     template!("Component.toml"),
     template!("README.md"),
     template!("airssys.toml"),
     template!("src/lib.rs"),
 ];
+
+/// What the sources were built to, so that the application runs before the first build.
+const COMPONENT: &[u8] = include_bytes!("../../../../examples/hello/hello.wasm");
 
 const SDK: &str = "airssys-wasm-component";
 /// The name that the templates have for themselves.
@@ -52,7 +56,8 @@ impl New {
         let sdk = sdk(self.sdk.as_deref())?;
         let folder = PathBuf::from(&name);
         write(&folder, &name, &sdk)?;
-        let files: Vec<_> = TEMPLATES.iter().map(|template| template.path).collect();
+        let mut files: Vec<String> = TEMPLATES.iter().map(|template| template.path.to_owned()).collect();
+        files.push(component_file(&name));
         ui.done(json!({ "created": name, "files": files }), |_| next_commands(&name))
     }
 }
@@ -122,13 +127,19 @@ fn write(folder: &Path, name: &str, sdk: &str) -> Result<(), CommandError> {
         }
         Err(error) => return Err(fail(folder, &error)),
     }
-    for template in TEMPLATES {
-        let path = folder.join(template.path);
+    let texts =
+        TEMPLATES.iter().map(|template| (template.path.to_owned(), filled(template, name, sdk).into_bytes()));
+    for (file, bytes) in texts.chain([(component_file(name), COMPONENT.to_vec())]) {
+        let path = folder.join(file);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|error| fail(parent, &error))?;
-        std::fs::write(&path, filled(template, name, sdk)).map_err(|error| fail(&path, &error))?;
+        std::fs::write(&path, bytes).map_err(|error| fail(&path, &error))?;
     }
     Ok(())
+}
+
+fn component_file(name: &str) -> String {
+    format!("{name}.wasm")
 }
 
 /// The example's own name and its dependency on the SDK are replaced, each where it is certainly meant.
@@ -153,13 +164,15 @@ fn next_commands(name: &str) -> String {
     let artifact = name.replace('-', "_");
     format!(
         "created {name}\n\n\
-         cd {name}\n\
-         cargo test                                    # natively\n\
-         rustup target add wasm32-unknown-unknown      # once\n\
-         cargo build --release --target wasm32-unknown-unknown\n\
-         cp target/wasm32-unknown-unknown/release/{artifact}.wasm {name}.wasm\n\
-         airssys up .                                  # and in another terminal:\n\
-         airssys call {name} Ada"
+         run it, and talk to it from another terminal:\n\
+         \u{20}   airssys up {name}\n\
+         \u{20}   airssys call {name} Ada\n\n\
+         change it, build it, and put it in place:\n\
+         \u{20}   cd {name}\n\
+         \u{20}   cargo test\n\
+         \u{20}   rustup target add wasm32-unknown-unknown\n\
+         \u{20}   cargo build --release --target wasm32-unknown-unknown\n\
+         \u{20}   cp target/wasm32-unknown-unknown/release/{artifact}.wasm {name}.wasm"
     )
 }
 

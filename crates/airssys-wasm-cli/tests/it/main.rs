@@ -5,6 +5,7 @@
     clippy::disallowed_types,
     reason = "tests start the command and prepare its files"
 )]
+#![allow(clippy::unwrap_used, reason = "a helper that cannot prepare ends the test, like an assertion")]
 
 mod components;
 mod control;

@@ -36,6 +36,16 @@ fn host_target() -> String {
 }
 
 #[test]
+fn a_new_project_runs_before_its_first_build() {
+    let home = Home::new();
+    home.run_json(&["new", "shop-front"]).data();
+    let up = home.up(&["shop-front"]);
+    assert_eq!(home.run_json(&["call", "shop-front", "Ada"]).data()["text"], "hello, Ada");
+    home.run_json(&["stop"]).data();
+    assert_eq!(up.end().code, Some(0));
+}
+
+#[test]
 fn without_an_sdk_folder_the_dependency_is_a_version() {
     let home = Home::new();
     home.run_json(&["new", "front"]).data();
