@@ -19,6 +19,9 @@ use crate::router::{Router, Target};
 /// How long a call waits when neither the caller nor the message being handled says.
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
+/// The longest that a call waits; the clock cannot count much further. A longer timeout is cut to it.
+pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// Why a message did not reach the target's mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -186,7 +189,7 @@ pub(crate) async fn call(
 
 /// The earlier of what the caller asks for and what the message being handled leaves.
 pub(crate) fn deadline(timeout: Option<Duration>, inherited: Option<Instant>) -> Instant {
-    let own = Instant::now() + timeout.unwrap_or(CALL_TIMEOUT_DEFAULT);
+    let own = Instant::now() + timeout.unwrap_or(CALL_TIMEOUT_DEFAULT).min(CALL_TIMEOUT_MAX);
     inherited.map_or(own, |inherited| inherited.min(own))
 }
 

@@ -18,7 +18,7 @@ pub mod manifest;
 mod router;
 mod runtime;
 
-pub use call::{CALL_TIMEOUT_DEFAULT, CallError, Refused, SendError};
+pub use call::{CALL_TIMEOUT_DEFAULT, CALL_TIMEOUT_MAX, CallError, Refused, SendError};
 pub use command::{Command, CommandError};
 pub use component::{
     COMPONENT_BYTES_MAX, Component, Description, Export, Import, Kind, LoadError, Satisfied,

@@ -8,10 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use airssys_rt::{ActorId, ChildSpec, ExitReason, MailboxOptions, MailboxStats, System};
-use tokio::time::Instant;
 
 use crate::actor::{ComponentActor, Recipe};
-use crate::call::{self, CALL_TIMEOUT_DEFAULT, CallError, Request, SendError};
+use crate::call::{self, CallError, Request, SendError};
 use crate::component::{Component, LoadError};
 use crate::crash::{CrashCause, CrashReport};
 use crate::engine::Engines;
@@ -179,10 +178,10 @@ impl ComponentHandle {
         })
     }
 
-    /// Sends and waits for the answer, by default 30 s. Dropping the future gives the request up; the component may
+    /// Sends and waits for the answer, by default 30 s, at most a year. Dropping the future gives the request up; the component may
     /// still handle it.
     pub async fn call(&self, payload: Payload, timeout: Option<Duration>) -> Result<Payload, CallError> {
-        let deadline = Instant::now() + timeout.unwrap_or(CALL_TIMEOUT_DEFAULT);
+        let deadline = call::deadline(timeout, None);
         let number = call::request_number();
         call::ask(&self.target, Request { number, from: None, payload, deadline, trace: None }).await
     }

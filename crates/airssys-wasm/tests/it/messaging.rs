@@ -43,6 +43,14 @@ async fn a_call_that_is_not_answered_in_time_says_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeout_beyond_the_clock_is_cut_to_what_it_can_count() {
+    let world = pair().await;
+    let answer = world.get("target").call(Payload::raw("hello"), Some(Duration::MAX)).await;
+    assert_eq!(answer, Ok(Payload::raw("hello")));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_of_the_callee_reaches_the_caller_as_text() {
     let world = pair().await;
     let answer = world.answer("relay", "call:reject").await;
