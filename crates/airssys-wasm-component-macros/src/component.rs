@@ -1,6 +1,6 @@
 //! `#[component]`: from an impl block to the exports of a world.
 //!
-//! The block stays as it is, apart from a `metadata` function that is added where it has none. What follows it is
+//! The block stays as it is, apart from attributes and a `metadata` function that is added where it has none. What follows it is
 //! emitted for wasm targets only: the place of the one instance and the export macro of the world that the trait
 //! stands for.
 
@@ -38,6 +38,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> (TokenStream,
     match world(&block) {
         Ok((world, name)) if errors.is_empty() => {
             add_metadata(&mut block);
+            name_handlers(&mut block);
             let exports = exports(world, &name, &block.self_ty);
             (quote! { #block #exports }, errors)
         }
@@ -98,6 +99,17 @@ fn add_metadata(block: &mut syn::ItemImpl) {
     }
 }
 
+/// Keeps the author's functions apart from the glue that calls them, so that the backtrace of a trap names them.
+fn name_handlers(block: &mut syn::ItemImpl) {
+    for item in &mut block.items {
+        if let syn::ImplItem::Fn(function) = item
+            && (function.sig.ident == "init" || function.sig.ident.to_string().starts_with("handle_"))
+        {
+            function.attrs.push(syn::parse_quote!(#[cfg_attr(target_family = "wasm", inline(never))]));
+        }
+    }
+}
+
 fn exports(world: World, name: &syn::Path, component: &syn::Type) -> TokenStream {
     let (guest, export) = match world {
         World::Actor => (quote!(Actor), quote!(glue::actor::export_actor!(Guest with_types_in glue::actor);)),
@@ -133,5 +145,103 @@ fn exports(world: World, name: &syn::Path, component: &syn::Type) -> TokenStream
         // Natively nothing calls a component but its tests; this says that it is meant to be here.
         #[cfg(not(target_family = "wasm"))]
         const _: fn() -> ::airssys_wasm_component::Metadata = <#component as #name>::metadata;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test reads its golden files")]
+mod tests {
+    use super::*;
+
+    /// Compares with a golden file. `BLESS=1 cargo test` writes it anew.
+    fn check(name: &str, item: TokenStream) {
+        let (output, errors) = expand(TokenStream::new(), item);
+        assert!(errors.is_empty(), "{errors:?}");
+        let text = prettyplease::unparse(&syn::parse2(output).unwrap());
+        let path = format!("{}/tests/output/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(
+            text,
+            std::fs::read_to_string(&path).unwrap(),
+            "{path} differs; if it should, set BLESS=1"
+        );
+    }
+
+    fn refusal(arguments: TokenStream, item: TokenStream) -> String {
+        let (output, errors) = expand(arguments, item.clone());
+        assert_eq!(output.to_string(), item.to_string(), "the item stays for the errors that follow");
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_component_is_exported_and_named_by_its_package() {
+        check(
+            "component",
+            quote! {
+                impl Component for Echo {
+                    fn init(_config: &Config) -> Result<Self, Failure> {
+                        Ok(Self)
+                    }
+                    fn handle_message(&mut self, message: Message) -> Result<Option<Payload>, Failure> {
+                        Ok(Some(message.payload))
+                    }
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn a_stateful_component_exports_its_state_and_keeps_its_own_metadata() {
+        check(
+            "stateful_component",
+            quote! {
+                impl airssys_wasm_component::StatefulComponent for Counter {
+                    fn metadata() -> Metadata {
+                        own()
+                    }
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn an_async_component_is_exported_to_its_own_world() {
+        check("async_component", quote!(impl AsyncComponent for Echo {}));
+    }
+
+    #[test]
+    fn what_is_not_an_impl_of_a_component_is_told_the_form() {
+        let none = TokenStream::new;
+        let refusals = [
+            (
+                refusal(
+                    none(),
+                    quote!(
+                        struct Echo;
+                    ),
+                ),
+                "#[component] stands on an impl block",
+            ),
+            (refusal(none(), quote!(impl Echo {})), "this impl block has no trait"),
+            (refusal(none(), quote!(impl Clone for Echo {})), "`Clone` is not a trait of a component"),
+            (refusal(quote!(stateful), quote!(impl Component for Echo {})), "takes no arguments"),
+        ];
+        for (text, start) in refusals {
+            assert!(text.contains(start), "{text}");
+            assert!(text.contains("impl Component for MyType"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_parameter_is_refused() {
+        let text = refusal(
+            TokenStream::new(),
+            quote!(
+                impl<T> Component for Echo<T> {}
+            ),
+        );
+        assert!(text.contains("implement the trait for one concrete type"), "{text}");
     }
 }

@@ -53,16 +53,16 @@ impl Address {
         host::requests::request(&self.handle, payload, timeout.map(milliseconds))
     }
 
-    /// Takes a request back. After `true` its callback says `Cancelled`; `false` means that it had already ended.
-    pub fn cancel(request: CorrelationId) -> bool {
-        host::requests::cancel(request)
-    }
-
     /// Sends to each target; one result per target, in order.
     pub fn broadcast(targets: &[&Address], payload: &Payload) -> Vec<Result<(), SendError>> {
         let handles: Vec<_> = targets.iter().map(|target| &target.handle).collect();
         host::messaging::broadcast(&handles, payload)
     }
+}
+
+/// Takes a request back. After `true` its callback says `Cancelled`; `false` means that it had already ended.
+pub fn cancel_request(request: CorrelationId) -> bool {
+    host::requests::cancel(request)
 }
 
 /// This component.

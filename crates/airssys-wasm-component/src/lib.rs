@@ -54,7 +54,7 @@ pub use message::{ActorId, Callback, ComponentId, CorrelationId, Message, Payloa
 
 pub use failure::{CallError, Failure, SendError};
 
-pub use address::{Address, identify, identity, reachable};
+pub use address::{Address, cancel_request, identify, identity, reachable};
 pub use services::{clock, config, log, random, replies, sleep, storage, timers, topics};
 
 #[cfg(target_family = "wasm")]

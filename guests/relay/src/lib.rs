@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use airssys_wasm_component::replies::ReplyToken;
 use airssys_wasm_component::{
-    Address, Callback, Component, Config, Failure, Message, Payload, component, config, identify, identity,
-    reachable, replies, timers, topics,
+    Address, Callback, Component, Config, Failure, Message, Payload, cancel_request, component, config, identify,
+    identity, reachable, replies, timers, topics,
 };
 
 /// Bounds of what a test may make it remember.
@@ -108,7 +108,7 @@ impl Relay {
                 let (timeout, text) = delayed(rest)?;
                 shown(self.target()?.request(&Payload::raw(text), Some(timeout)))
             }
-            "cancel" => Address::cancel(rest.parse()?).to_string(),
+            "cancel" => cancel_request(rest.parse()?).to_string(),
             "outcomes" => return Ok(Payload::json(&self.outcomes)?.bytes),
             "broadcast" => broadcast(rest)?,
             "lookup" => outcome(Address::lookup(rest).map(drop)),

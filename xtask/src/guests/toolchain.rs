@@ -122,7 +122,7 @@ impl Toolchain {
             ("LTO", "true"),
             ("CODEGEN_UNITS", "1"),
             ("PANIC", "abort"),
-            ("STRIP", "true"),
+            ("STRIP", "debuginfo"),
         ] {
             command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
         }

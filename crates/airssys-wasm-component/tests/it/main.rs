@@ -1,0 +1,6 @@
+//! The SDK as an author meets it, on a native target.
+
+mod components;
+mod failures;
+mod host;
+mod payloads;
