@@ -145,7 +145,7 @@ async fn a_component_that_fails_at_init_does_not_start_and_leaves_nothing() {
         let (children, handles) = crate::world::children(&runtime, parts);
         let mut spec = airssys_rt::SupervisorSpec::new(format!("top-{how}"));
         spec.children = children;
-        let error = system.supervise(spec).await.err().expect("it does not start");
+        let error = system.supervise(spec).await.expect_err("it does not start");
         assert!(error.to_string().contains("bad"), "{error}");
         assert!(system.tree().is_empty(), "those started before it were stopped");
         handles.iter().for_each(airssys_wasm::ComponentHandle::retire);

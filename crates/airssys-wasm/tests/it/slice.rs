@@ -24,9 +24,9 @@ async fn a_guest_calls_a_guest_that_traps_is_restarted_and_answers_again() {
     assert_eq!(world.restarts("caller"), 0);
 
     let reason = loop {
-        match events.next().await.expect("the system lives").expect("few events") {
-            Event::Exited { reason, .. } => break reason,
-            _ => {}
+        let event = events.next().await.expect("the system lives").expect("few events");
+        if let Event::Exited { reason, .. } = event {
+            break reason;
         }
     };
     let report: &CrashReport =
