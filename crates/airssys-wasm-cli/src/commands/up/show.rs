@@ -71,15 +71,16 @@ async fn show(ui: Ui, mut watch: Watch, mut ended: oneshot::Receiver<()>) -> Eve
     while let Ok(Some(event)) = tokio::time::timeout(DRAIN_TIMEOUT, watch.next()).await {
         events.line(event).into_iter().for_each(|line| ui.note(&line));
     }
-    events.summary().into_iter().for_each(|line| ui.note(&line));
+    let last = events.summary().into_iter().chain(events.leftovers());
+    last.for_each(|line| ui.note(&line));
     events
 }
 
 /// What of the events is still to be told.
 #[derive(Default)]
 struct Events {
-    /// Crashed components that their supervisors have not answered for, and the summaries they have waited for.
-    down: HashMap<String, u32>,
+    /// Crashed components that their supervisors have not answered for yet.
+    down: HashMap<String, Down>,
     restarts: u64,
     restarts_untold: u64,
     missed: u64,
@@ -87,13 +88,19 @@ struct Events {
     gave_up: HashMap<String, String>,
 }
 
+struct Down {
+    /// Empty where only the fact counts, after the first restarts.
+    cause: String,
+    /// Summaries that it has waited for.
+    age: u32,
+}
+
 impl Events {
     fn line(&mut self, event: NodeEvent) -> Option<String> {
         match event {
             NodeEvent::Exited { name, reason } => {
-                if report_of(&reason).is_some() {
-                    self.down.insert(name, 0);
-                }
+                let report = report_of(&reason)?;
+                self.crashed(name, || report.to_string());
                 None
             }
             NodeEvent::Restarted { name, reason, took } => {
@@ -105,9 +112,16 @@ impl Events {
                 })
             }
             NodeEvent::GaveUp { supervisor, reason } => {
-                let cause = report_of(&reason).map_or_else(|| reason.to_string(), CrashReport::to_string);
+                let report = report_of(&reason);
+                if let Some(report) = report {
+                    // Told with this.
+                    self.down.remove(&report.component.to_string());
+                }
+                let cause = report.map_or_else(|| reason.to_string(), CrashReport::to_string);
                 let cause = one_line(&cause, CRASH_CHARS_MAX);
-                Some(format!("{supervisor} gave up: too many restarts; the last end was {cause}"))
+                let line = format!("{supervisor} gave up: too many restarts; the last end was {cause}");
+                self.gave_up.insert(supervisor, cause);
+                Some(line)
             }
             NodeEvent::Router(RouterEvent::Log { from, level, text }) => {
                 let level = level.as_str().to_ascii_lowercase();
@@ -127,6 +141,12 @@ impl Events {
             }
             _ => None,
         }
+    }
+
+    fn crashed(&mut self, name: String, cause: impl FnOnce() -> String) {
+        let in_full = self.restarts < RESTARTS_IN_FULL;
+        let cause = if in_full { one_line(&cause(), CRASH_CHARS_MAX) } else { String::new() };
+        self.down.insert(name, Down { cause, age: 0 });
     }
 
     fn restarted(&mut self, name: &str, took: Duration, cause: impl FnOnce() -> String) -> Option<String> {
@@ -154,14 +174,28 @@ impl Events {
             self.missed = 0;
         }
         // A restart that takes its time, or none: a temporary component stays down.
-        self.down.retain(|name, age| {
-            *age += 1;
-            if *age > 1 {
-                lines.push(format!("crash: {name} is down"));
+        self.down.retain(|name, down| {
+            down.age += 1;
+            if down.age > 1 {
+                lines.push(down.line(name));
             }
-            *age <= 1
+            down.age <= 1
         });
         lines
+    }
+
+    /// Crashes that no restart has followed until the end.
+    fn leftovers(&mut self) -> Vec<String> {
+        self.down.drain().map(|(name, down)| down.line(&name)).collect()
+    }
+}
+
+impl Down {
+    fn line(&self, name: &str) -> String {
+        match self.cause.as_str() {
+            "" => format!("crash: {name}"),
+            cause => format!("crash: {cause}"),
+        }
     }
 }
 
@@ -172,8 +206,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn crash_and_restart(events: &mut Events, line: usize) -> Option<String> {
-        events.down.insert("log/parse#0".into(), 0);
-        events.restarted("log/parse#0", MS, || format!("log/parse#0: trap while handling \"line {line}\""))
+        let cause = || format!("log/parse#0: trap while handling \"line {line}\"");
+        events.crashed("log/parse#0".into(), cause);
+        events.restarted("log/parse#0", MS, cause)
     }
 
     #[test]
@@ -196,9 +231,13 @@ mod tests {
     #[test]
     fn a_crash_that_no_restart_follows_is_told_once() {
         let mut events = Events::default();
-        events.down.insert("log/parse#0".into(), 0);
+        events.crashed("log/parse#0".into(), || "log/parse#0: trap".into());
         assert!(events.summary().is_empty());
-        assert_eq!(events.summary(), ["crash: log/parse#0 is down"]);
+        assert_eq!(events.summary(), ["crash: log/parse#0: trap"]);
         assert!(events.summary().is_empty());
+
+        events.crashed("log/parse#0".into(), || "log/parse#0: trap".into());
+        assert_eq!(events.leftovers(), ["crash: log/parse#0: trap"]);
+        assert!(events.leftovers().is_empty());
     }
 }
