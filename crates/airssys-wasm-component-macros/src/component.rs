@@ -59,7 +59,7 @@ enum World {
 
 /// The world that the block's trait stands for, and the trait as the block names it.
 fn world(block: &syn::ItemImpl) -> Result<(World, syn::Path), syn::Error> {
-    let Some((None, path, _)) = &block.trait_ else {
+    let Some((path, _)) = &block.trait_ else {
         return Err(syn::Error::new(block.self_ty.span(), format!("this impl block has no trait; {FORM}")));
     };
     if !block.generics.params.is_empty() {
