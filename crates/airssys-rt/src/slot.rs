@@ -246,10 +246,9 @@ impl Header {
         self.flags.store(0, Ordering::Release);
     }
 
-    /// A restart succeeded. Returns how many there were, and when the incarnation before it ended.
-    pub(crate) fn count_restart(&self) -> (u64, Option<Instant>) {
-        let mut control = self.lock();
-        control.restarts += 1;
+    /// How many restarts there were, and when the last incarnation ended.
+    pub(crate) fn restarts_and_end(&self) -> (u64, Option<Instant>) {
+        let control = self.lock();
         (control.restarts, control.ended_at)
     }
 
@@ -269,6 +268,10 @@ impl Header {
     pub(crate) fn started(&self) {
         let mut control = self.lock();
         control.state = NodeState::Running;
+        // Counted here and not by the supervisor, which may hear of the start only after the new incarnation has ended.
+        if control.last_exit.is_some() {
+            control.restarts += 1;
+        }
         let observers = mem::take(&mut control.observers);
         drop(control);
         observers.into_iter().for_each(Waker::wake);
@@ -290,11 +293,12 @@ impl Header {
     pub(crate) fn poll_started(&self, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
         let mut control = self.lock();
         if control.settled {
-            return Poll::Ready(Err(control.last_exit.clone().unwrap_or_else(|| Exit {
-                id: self.id,
-                name: self.name.clone(),
-                reason: ExitReason::NoProc,
-            })));
+            return Poll::Ready(match &control.last_exit {
+                Some(exit) if matches!(exit.reason, ExitReason::Init(_)) => Err(exit.clone()),
+                // It did start, and has ended since; that comes as a signal of its own.
+                Some(_) => Ok(()),
+                None => Err(Exit { id: self.id, name: self.name.clone(), reason: ExitReason::NoProc }),
+            });
         }
         match control.state {
             NodeState::Starting => {

@@ -506,7 +506,7 @@ impl SupervisorActor {
 
     fn report_restart(&self, key: Key, cause: &Exit, ctx: &Ctx) {
         let header = &self.children[&key].place.entry.slot.header;
-        let (restarts, ended_at) = header.count_restart();
+        let (restarts, ended_at) = header.restarts_and_end();
         ctx.system().emit(|| Event::Restarted {
             supervisor: ctx.id(),
             id: header.id,
