@@ -78,7 +78,8 @@ const ROOMS: &[Room] = &[
     Room {
         package: "airssys-wasm-component",
         imports: &["airssys-wasm-component-macros"],
-        tests_import: &[],
+        // Itself, to turn its features on.
+        tests_import: &["airssys-wasm-component"],
         refuses: &[WASM_HOST, OPERATING_SYSTEM, DAEMON],
     },
     Room {
