@@ -39,7 +39,7 @@ impl Address {
     }
 
     /// [`Address::call`] for an [`crate::AsyncComponent`]: other work goes on meanwhile.
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", not(target_family = "wasm")))]
     pub async fn call_async(
         &self,
         payload: Payload,

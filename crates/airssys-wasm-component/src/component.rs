@@ -76,8 +76,8 @@ pub trait StatefulComponent: Sized {
     fn restore(&mut self, state: Payload) -> Result<(), Failure>;
 }
 
-/// A component actor that awaits its calls. Needs a host with component-model-async.
-#[cfg(feature = "async")]
+/// A component actor that awaits its calls. Needs the feature `async`, and a host with component-model-async.
+#[cfg(any(feature = "async", not(target_family = "wasm")))]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an async component",
     note = "write `#[component] impl AsyncComponent for {Self} {{ .. }}`"

@@ -44,7 +44,7 @@ pub mod testing;
 
 pub use airssys_wasm_component_macros::component;
 
-#[cfg(feature = "async")]
+#[cfg(any(feature = "async", not(target_family = "wasm")))]
 pub use component::AsyncComponent;
 pub use component::{Component, Config, Health, Metadata, StatefulComponent, StopReason};
 

@@ -284,7 +284,7 @@ pub mod sleep {
     }
 
     /// The same for an [`crate::AsyncComponent`]: other work goes on meanwhile.
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", not(target_family = "wasm")))]
     pub async fn sleep_async(duration: Duration) {
         host::async_sleep::sleep_ms(super::milliseconds(duration)).await;
     }

@@ -166,7 +166,6 @@ impl Host {
 }
 
 /// Runs the future of an [`crate::AsyncComponent`]. This host answers at once, so nothing ever waits.
-#[cfg(feature = "async")]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {

@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use airssys_wasm_component::replies::ReplyToken;
 use airssys_wasm_component::{
-    Address, Callback, Component, Config, Failure, Message, Payload, cancel_request, component, config, identify,
-    identity, reachable, replies, timers, topics,
+    Address, Callback, Component, Config, Failure, Message, Payload, cancel_request, component, config,
+    identify, identity, reachable, replies, timers, topics,
 };
 
 /// Bounds of what a test may make it remember.

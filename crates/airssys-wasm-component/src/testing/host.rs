@@ -83,7 +83,6 @@ pub(crate) mod calls {
 }
 
 /// The same, awaited.
-#[cfg(feature = "async")]
 pub(crate) mod async_calls {
     use super::messaging::Address;
     use crate::failure::CallError;
@@ -315,7 +314,6 @@ pub(crate) mod sleep {
 }
 
 /// The same, awaited.
-#[cfg(feature = "async")]
 pub(crate) mod async_sleep {
     pub(crate) async fn sleep_ms(duration_ms: u64) {
         super::sleep::sleep_ms(duration_ms);

@@ -3,4 +3,5 @@
 mod components;
 mod failures;
 mod host;
+#[cfg(feature = "json")]
 mod payloads;
