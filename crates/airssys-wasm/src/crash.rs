@@ -151,22 +151,11 @@ impl fmt::Display for CrashReport {
     }
 }
 
+/// Functions of Rust's own libraries, through which a panic passes on its way out.
 fn is_panic_machinery(function: &str) -> bool {
-    [
-        "core::panicking",
-        "core::result",
-        "core::option",
-        "core::slice",
-        "core::str",
-        "core::ops",
-        "std::",
-        "__rust",
-        "rust_",
-        "<",
-        "abort",
-    ]
-    .iter()
-    .any(|prefix| function.starts_with(prefix))
+    let function = function.trim_start_matches('<');
+    let libraries = ["core::", "alloc::", "std::", "__rust", "rust_", "abort"];
+    libraries.iter().any(|prefix| function.starts_with(prefix))
 }
 
 impl fmt::Display for CrashMessage {

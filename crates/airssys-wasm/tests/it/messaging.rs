@@ -69,6 +69,10 @@ async fn a_request_ends_exactly_once_at_the_callback() {
     let outcomes = world.until("relay", "outcomes", |outcomes| outcomes.contains("died")).await;
     assert_eq!(outcomes.matches(&format!("[{died},")).count(), 1, "{outcomes}");
 
+    let none = world.answer("relay", "request-in:0:hello").await;
+    let outcomes = world.until("relay", "outcomes", |outcomes| outcomes.contains(&format!("[{none},"))).await;
+    assert!(outcomes.contains(&format!(r#"[{none},"error","timeout"#)), "no time at all: {outcomes}");
+
     let late = world.answer("relay", "request-in:30:sleep:300").await;
     world.until("relay", "outcomes", |outcomes| outcomes.contains("timeout")).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
