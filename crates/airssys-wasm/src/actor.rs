@@ -58,18 +58,22 @@ impl ComponentActor {
             (Some(own), Some(theirs)) => Some(own.min(theirs)),
             (own, theirs) => own.or(theirs),
         };
-        let handled = instance.handle_message(&mut envelope, deadline);
         let handled = match own {
-            Some(own) => tokio::time::timeout_at(own, handled).await,
-            None => Ok(handled.await),
+            // Boxed, so that every idle actor does not hold the room that a suspended call needs.
+            Some(own) => {
+                let handled = instance.handle_message(&mut envelope, deadline);
+                Box::pin(tokio::time::timeout_at(own, handled)).await
+            }
+            None => Ok(instance.handle_message_directly(&mut envelope)),
         };
+        instance.take_back(&mut envelope);
         self.settle(handled, Some(&envelope)).await
     }
 
     async fn call_back(&mut self, answered: Answered) -> Result<(), ExitReason> {
         let limit = self.recipe.limits.deadline;
         let instance = self.instance.as_mut().expect("an actor that handles messages has started");
-        let handled = tokio::time::timeout(limit, instance.handle_callback(answered)).await;
+        let handled = Box::pin(tokio::time::timeout(limit, instance.handle_callback(answered))).await;
         self.settle(handled, None).await
     }
 
@@ -138,7 +142,8 @@ impl Actor for ComponentActor {
             let instance = self.instance.insert(Instance::new(parts).await?);
             instance.init().await
         };
-        let started = tokio::time::timeout(recipe.limits.deadline, started).await;
+        // Boxed, as all but the handling of messages is: what a future holds, an idle actor holds.
+        let started = Box::pin(tokio::time::timeout(recipe.limits.deadline, started)).await;
         self.settle(started, None).await
     }
 
@@ -151,7 +156,7 @@ impl Actor for ComponentActor {
 
     async fn stop(&mut self, _: &ExitReason, _: &mut Context<Self>) {
         let Some(mut instance) = self.instance.take() else { return };
-        if let Err(error) = instance.shutdown(wire::StopReason::Shutdown).await {
+        if let Err(error) = Box::pin(instance.shutdown(wire::StopReason::Shutdown)).await {
             let id = &self.recipe.identity.target.id;
             tracing::warn!(component = %id, error = %format!("{error:#}"), "failed to shut down in order");
         }

@@ -4,6 +4,7 @@
 //! mailboxes. Parsing of names happens here, once; inside the crate a [`ComponentId`] is always well formed.
 
 use std::fmt;
+use std::mem;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -178,17 +179,25 @@ impl Envelope {
         }
     }
 
-    pub(crate) fn to_wire(&self, now: impl FnOnce() -> Instant) -> wire::Message {
+    /// The message as a guest sees it. The bytes go along until [`Envelope::take_back`]: sharing them would cost an
+    /// allocation per message.
+    pub(crate) fn lend(&mut self) -> wire::Message {
         wire::Message {
             sender: self.from.map_or(0, ActorId::as_u64),
-            payload: self.payload.clone().into(),
+            payload: wire::Payload { codec: self.payload.codec.0, bytes: mem::take(&mut self.payload.bytes) },
             correlation: self.correlation,
             deadline_ms: self.deadline.map(|deadline| {
-                u64::try_from(deadline.saturating_duration_since(now()).as_millis()).unwrap_or(u64::MAX)
+                let left = deadline.saturating_duration_since(Instant::now());
+                u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
             }),
             trace: self.trace.map(Into::into),
             topic: self.topic.clone(),
         }
+    }
+
+    pub(crate) fn take_back(&mut self, message: &mut wire::Message) {
+        self.payload.bytes = mem::take(&mut message.payload.bytes);
+        message.topic = None;
     }
 }
 

@@ -24,10 +24,15 @@ pub(crate) struct Instance {
     store: Store<HostState>,
     guest: wasmtime::component::Instance,
     lifecycle: ComponentExportIndex,
-    handle_message: TypedFunc<(wire::Message,), (Result<Option<wire::Payload>, wire::Failure>,)>,
+    handle_message: TypedFunc<(Arc<wire::Message>,), (Handled,)>,
+    /// Where each message lies while the guest is called with it, so that it can be taken back for a crash report
+    /// without having been copied. Shared only during the call.
+    message: Arc<wire::Message>,
     path: Path,
     fuel: Option<u64>,
 }
+
+type Handled = Result<Option<wire::Payload>, wire::Failure>;
 
 /// The guest said that it cannot go on.
 pub(crate) struct Fatal {
@@ -72,7 +77,8 @@ impl Instance {
         let lifecycle = component.lifecycle().and_then(|name| guest.get_export_index(&mut store, None, name));
         let lifecycle = lifecycle.ok_or(MissingExport { name: "lifecycle" })?;
         let handle_message = function(&mut store, &guest, &lifecycle, "handle-message")?;
-        Ok(Instance { store, guest, lifecycle, handle_message, path, fuel })
+        let message = Arc::new(Envelope::from_host(Payload::empty()).lend());
+        Ok(Instance { store, guest, lifecycle, handle_message, message, path, fuel })
     }
 
     /// A component that refuses its configuration cannot go on either.
@@ -86,16 +92,48 @@ impl Instance {
     }
 
     /// The answer goes to whoever waits for it, unless the guest kept the right to give it later. A refusal is an
-    /// answer; an error drops the right to answer, which says "died".
+    /// answer; an error drops the right to answer, which says "died". The payload is lent to the call: whatever came
+    /// of it, [`Instance::take_back`] follows.
     pub(crate) async fn handle_message(
         &mut self,
         envelope: &mut Envelope,
         deadline: Option<tokio::time::Instant>,
     ) -> wasmtime::Result<Result<(), Fatal>> {
-        let message = envelope.to_wire(tokio::time::Instant::now);
-        self.store.data_mut().handle(envelope, deadline);
+        let message = self.prepare(envelope, deadline);
         let handle_message = self.handle_message;
         let called = self.call(&handle_message, (message,)).await;
+        self.answer(called)
+    }
+
+    /// As [`Instance::handle_message`] for a guest that nothing can suspend, without a future to make and move about.
+    pub(crate) fn handle_message_directly(
+        &mut self,
+        envelope: &mut Envelope,
+    ) -> wasmtime::Result<Result<(), Fatal>> {
+        debug_assert_eq!(self.path, Path::Direct);
+        let message = self.prepare(envelope, None);
+        arm(&mut self.store, self.fuel)?;
+        let called = self.handle_message.call(&mut self.store, (message,));
+        self.answer(called)
+    }
+
+    /// Gives the envelope its payload again, for the report of a crash.
+    pub(crate) fn take_back(&mut self, envelope: &mut Envelope) {
+        let message = Arc::get_mut(&mut self.message).expect("a message is shared only during a call");
+        envelope.take_back(message);
+    }
+
+    fn prepare(
+        &mut self,
+        envelope: &mut Envelope,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Arc<wire::Message> {
+        *Arc::get_mut(&mut self.message).expect("a message is shared only during a call") = envelope.lend();
+        self.store.data_mut().handle(envelope, deadline);
+        Arc::clone(&self.message)
+    }
+
+    fn answer(&mut self, called: wasmtime::Result<(Handled,)>) -> wasmtime::Result<Result<(), Fatal>> {
         let reply = self.store.data_mut().handled();
         let answer = match called?.0 {
             Ok(payload) => Ok(payload.map_or_else(Payload::empty, Payload::from)),
