@@ -35,7 +35,10 @@ async fn a_guest_calls_a_guest_that_traps_is_restarted_and_answers_again() {
     assert_eq!(report.message.as_ref().expect("the message it crashed on").bytes.as_ref(), b"panic");
     let functions: Vec<_> = report.backtrace.iter().map(|frame| frame.function.as_str()).collect();
     assert!(functions.iter().any(|name| name.contains("handle_message")), "symbolised: {functions:?}");
-    assert!(report.to_string().contains("in <crasher::Crasher as"), "the guest's own frame is named: {report}");
+    assert!(
+        report.to_string().contains("in <crasher::Crasher as"),
+        "the guest's own frame is named: {report}"
+    );
     world.stop().await;
 }
 
