@@ -35,6 +35,10 @@ impl Sides {
         self.guest(include_bytes!("../../guests/prebuilt/echo.wasm"))
     }
 
+    fn crasher(&self) -> Outcome<Guest> {
+        self.guest(include_bytes!("../../guests/prebuilt/crasher.wasm"))
+    }
+
     fn guest(&self, wasm: &[u8]) -> Outcome<Guest> {
         Ok(Guest { ours: Component::load(&self.engines, wasm, false)?, bare: self.bare.prepare(wasm)? })
     }
@@ -42,7 +46,7 @@ impl Sides {
 
 /// In the order in which they run. Memory comes first, while no other workload has left some behind to be used again.
 const WORKLOADS: [(&str, Workload); 6] = [
-    ("idle_memory_bytes", |report, sides| memory::idle(report, sides, &sides.echo()?)),
+    ("idle_memory_bytes", |report, sides| memory::idle(report, sides, &sides.echo()?, &sides.crasher()?)),
     ("hop", |report, sides| {
         messages::hop(report, sides, &sides.guest(include_bytes!("../../guests/prebuilt/hop.wasm"))?)
     }),
@@ -54,10 +58,7 @@ const WORKLOADS: [(&str, Workload); 6] = [
         messages::call_round_trip(report, sides, &relay, &sides.echo()?)
     }),
     ("spawn", |report, sides| starts::spawn(report, sides, &sides.echo()?)),
-    ("restart_after_trap", |report, sides| {
-        let crasher = sides.guest(include_bytes!("../../guests/prebuilt/crasher.wasm"))?;
-        starts::restart_after_trap(report, sides, &crasher)
-    }),
+    ("restart_after_trap", |report, sides| starts::restart_after_trap(report, sides, &sides.crasher()?)),
 ];
 
 type Workload = fn(&mut Report, &Sides) -> Outcome<()>;
