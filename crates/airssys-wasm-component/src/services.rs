@@ -79,6 +79,7 @@ pub mod topics {
 pub mod timers {
     use std::time::Duration;
 
+    use crate::failure::SendError;
     use crate::host;
     use crate::message::Payload;
 
@@ -86,12 +87,14 @@ pub mod timers {
     pub type TimerId = u64;
 
     /// Why there is no timer.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum TimerError {
         /// This component has as many timers as it may: the bound.
         TooMany(u32),
         /// Further away than the host counts.
         TooLong,
+        /// This component does not take such a message, or its timers hold as many bytes as they may.
+        Refused(SendError),
     }
 
     impl std::fmt::Display for TimerError {
@@ -99,6 +102,7 @@ pub mod timers {
             match self {
                 Self::TooMany(limit) => write!(f, "too-many: a component may have {limit} timers"),
                 Self::TooLong => f.write_str("too-long"),
+                Self::Refused(refused) => refused.fmt(f),
             }
         }
     }
