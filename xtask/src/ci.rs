@@ -1,8 +1,10 @@
 //! `cargo xtask ci`: the steps of CI in order, each under a heading with its time, stopping at the first failure.
 //!
-//! The order is cheap first. A failing step says what to do; the last line counts what passed, failed and was not run.
+//! The order is cheap first. A failing step says what to do; the last line counts what passed, failed, was skipped and was
+//! not run. One step may skip itself: rebuilding guests needs a compiler for them, which a machine with Rust alone has
+//! not. Where the variable CI is set nothing skips itself.
 
-use crate::{deny, examples, program, tidy};
+use crate::{deny, examples, guests, program, tidy};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,9 +69,9 @@ impl Step {
         }
     }
 
-    fn run(self, context: &Context) -> anyhow::Result<()> {
+    fn run(self, context: &Context) -> anyhow::Result<Done> {
         let root = context.root.as_path();
-        match self {
+        let result = match self {
             Self::Fmt => formatted(root),
             Self::Tidy => tidy::check(root),
             Self::Clippy => program::run(program::cargo(root).args([
@@ -87,10 +89,19 @@ impl Step {
                     .env("RUSTDOCFLAGS", "-D warnings"),
             ),
             Self::Deny => deny::check(root, deny::Advisories::Leave),
-            Self::Guests => rebuilt_guests(context),
+            Self::Guests => return rebuilt_guests(context),
             Self::Examples => examples::check(root),
-        }
+        };
+        result.map(|()| Done::Passed)
     }
+}
+
+/// How a step ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Done {
+    Passed,
+    /// What was not checked, and what it takes.
+    Skipped(String),
 }
 
 /// Guests and examples are workspaces of their own, so cargo must be told of each.
@@ -112,10 +123,22 @@ struct Context {
     root: PathBuf,
     /// This program's path, taken at the start: `cargo test` replaces the file while we run.
     itself: PathBuf,
+    /// Whether the variable CI is set: then a check that cannot be made is a failure.
+    in_ci: bool,
+}
+
+/// What to say instead of rebuilding the guests, where `absent` says why this machine cannot. In CI it is tried all the
+/// same: that may install a compiler, and where it cannot, the step fails.
+fn skips_guests(in_ci: bool, absent: impl FnOnce() -> Option<String>) -> Option<String> {
+    let absent = if in_ci { None } else { absent() }?;
+    Some(format!("no guest was rebuilt from its source and tested: {absent}"))
 }
 
 /// Rebuilds every guest from source and runs the integration tests on the result instead of on the prebuilt ones.
-fn rebuilt_guests(context: &Context) -> anyhow::Result<()> {
+fn rebuilt_guests(context: &Context) -> anyhow::Result<Done> {
+    if let Some(notice) = skips_guests(context.in_ci, || guests::why_not_buildable(&context.root)) {
+        return Ok(Done::Skipped(notice));
+    }
     let folder = program::target_dir(&context.root).join("guests-rebuilt");
     let mut rebuild = Command::new(&context.itself);
     rebuild.current_dir(&context.root).args(["guests", "--rebuild-into"]).arg(&folder);
@@ -123,7 +146,8 @@ fn rebuilt_guests(context: &Context) -> anyhow::Result<()> {
     // All crates, though few use guests: naming a few would change the features of what is built, and build it twice.
     let mut test = program::cargo(&context.root);
     test.args(["test", "--workspace", "--test", "it"]).env("AIRSSYS_GUESTS", &folder);
-    program::run(&mut test).context("test with the rebuilt guests")
+    program::run(&mut test).context("test with the rebuilt guests")?;
+    Ok(Done::Passed)
 }
 
 pub(crate) fn main(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
@@ -131,28 +155,46 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let context = Context {
         root: root.to_path_buf(),
         itself: std::env::current_exe().context("find this program's own path")?,
+        in_ci: std::env::var_os("CI").is_some_and(|value| !value.is_empty()),
     };
     let began = Instant::now();
-    let left_out = STEPS.len() - steps.len();
+    let mut passed = 0;
+    let mut skipped = STEPS.len() - steps.len();
+    let mut notices = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.name(), step.law());
+        let title = format!("[{}/{}] {}", index + 1, steps.len(), step.name());
+        println!("\n{title}: {}", step.law());
         let step_began = Instant::now();
         let result = step.run(&context);
         let took = time(step_began.elapsed());
-        if let Err(error) = result {
-            println!("[{}/{}] {}: FAILED after {took}: {error:#}", index + 1, steps.len(), step.name());
-            println!("do: {}", step.remedy());
-            println!("again: cargo xtask ci --only {}", step.name());
-            let not_run = steps.len() - index - 1;
-            println!(
-                "\nci: {index} passed, 1 failed, {not_run} not run, {left_out} skipped in {}",
-                time(began.elapsed())
-            );
-            bail!("the step {} failed", step.name());
+        match result {
+            Ok(Done::Passed) => {
+                passed += 1;
+                println!("{title}: passed in {took}");
+            }
+            Ok(Done::Skipped(notice)) => {
+                skipped += 1;
+                println!("{title}: SKIPPED: {notice}");
+                notices.push(format!("skipped {}: {notice}", step.name()));
+            }
+            Err(error) => {
+                println!("{title}: FAILED after {took}: {error:#}");
+                println!("do: {}", step.remedy());
+                println!("again: cargo xtask ci --only {}", step.name());
+                let not_run = steps.len() - index - 1;
+                println!(
+                    "\nci: {passed} passed, 1 failed, {not_run} not run, {skipped} skipped in {}",
+                    time(began.elapsed())
+                );
+                bail!("the step {} failed", step.name());
+            }
         }
-        println!("[{}/{}] {}: passed in {took}", index + 1, steps.len(), step.name());
     }
-    println!("\nci: {} passed, 0 failed, {left_out} skipped in {}", steps.len(), time(began.elapsed()));
+    println!();
+    for notice in notices {
+        println!("{notice}");
+    }
+    println!("ci: {passed} passed, 0 failed, {skipped} skipped in {}", time(began.elapsed()));
     Ok(())
 }
 
@@ -207,6 +249,20 @@ fn time(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_cannot_build_guests_skips_them_and_says_what_it_takes() {
+        let notice = skips_guests(false, || Some("`rustup target add wasm32-wasip2`".to_owned())).unwrap();
+        assert!(notice.contains("no guest was rebuilt"), "{notice}");
+        assert!(notice.contains("rustup target add"), "{notice}");
+    }
+
+    #[test]
+    fn ci_and_a_machine_that_can_build_guests_never_skip_them() {
+        assert_eq!(skips_guests(true, || Some("no compiler".to_owned())), None);
+        assert_eq!(skips_guests(true, || None), None);
+        assert_eq!(skips_guests(false, || None), None);
+    }
 
     fn chosen_names(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();

@@ -156,6 +156,13 @@ fn rebuild(root: &Path, names: &[&str]) -> anyhow::Result<()> {
     lock.write(root)
 }
 
+/// Why this machine cannot build the guests that are written in Rust, if it cannot. Installs nothing.
+pub(crate) fn why_not_buildable(root: &Path) -> Option<String> {
+    let targets = [Target::Unknown, Target::Wasip2];
+    let absent = targets.into_iter().find_map(|target| Toolchain::present(root, target).err());
+    absent.map(|error| format!("{error:#}"))
+}
+
 fn rebuild_into(root: &Path, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     for guest in GUESTS {

@@ -57,8 +57,26 @@ enum Std {
     },
 }
 
+/// What to do where the machine has no compiler for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfAbsent {
+    InstallPackages,
+    Refuse,
+}
+
 impl Toolchain {
+    /// A compiler for `target`; where there is none, Debian's packages are installed if that is possible.
     pub(super) fn find(root: &Path, target: Target) -> anyhow::Result<Self> {
+        Self::look_for(root, target, IfAbsent::InstallPackages)
+    }
+
+    /// A compiler for `target` that is there already. Nothing is installed on the machine; the C library of WASI may be
+    /// fetched, into the work folder.
+    pub(super) fn present(root: &Path, target: Target) -> anyhow::Result<Self> {
+        Self::look_for(root, target, IfAbsent::Refuse)
+    }
+
+    fn look_for(root: &Path, target: Target, if_absent: IfAbsent) -> anyhow::Result<Self> {
         let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
         let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
         let linker_folder = linker_folder(&rustc)?;
@@ -83,7 +101,7 @@ impl Toolchain {
         }
         let debian = Path::new(DEBIAN_RUSTC);
         if debian_library(debian)?.is_none() {
-            install_debian_packages(target)?;
+            install_debian_packages(target, if_absent)?;
         }
         let library = debian_library(debian)?.context("find the source of std that rust-web-src installs")?;
         make(Path::new(DEBIAN_CARGO), debian, from_source(library)?)
@@ -214,10 +232,13 @@ fn linker_folder(rustc: &Path) -> anyhow::Result<PathBuf> {
     )
 }
 
-fn install_debian_packages(target: Target) -> anyhow::Result<()> {
+fn install_debian_packages(target: Target, if_absent: IfAbsent) -> anyhow::Result<()> {
     let packages = DEBIAN_PACKAGES.join(" ");
     let triple = target.triple();
-    let can_install = Path::new("/usr/bin/apt-get").is_file() && is_root()?;
+    let can_install = match if_absent {
+        IfAbsent::InstallPackages => Path::new("/usr/bin/apt-get").is_file() && is_root()?,
+        IfAbsent::Refuse => false,
+    };
     ensure!(
         can_install,
         "this needs a compiler for {triple}: `rustup target add {triple}`, `rustup component add rust-src`, or on \
