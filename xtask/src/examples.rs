@@ -1,9 +1,12 @@
-//! The example of the README, run to its end with the development build.
+//! The example of the README, run to its end with the development build: with its own sample, and with a generated log
+//! whose malformed lines are known.
 //!
-//! The figures it reports must account for every line that it read: a line is accepted or rejected, never lost.
+//! The figures it reports must account for every line that it read: a line is accepted or rejected, never lost. Every
+//! accepted line is counted under a route, and every crash is followed by one restart.
 
+use crate::log::{self, Malformed};
 use crate::program;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use std::io::Read as _;
 use std::path::Path;
@@ -12,21 +15,42 @@ use std::time::{Duration, Instant};
 
 const EXAMPLE: &str = "examples/access-log";
 const SAMPLE: &str = "examples/access-log/sample.log";
-const RUN_MAX: Duration = Duration::from_secs(180);
+const GENERATED: log::Options = log::Options { lines: 200_000, malformed: 0.001, seed: 1 };
+/// Ten times what the generated log takes on a machine with two processors.
+const RUN_MAX: Duration = Duration::from_secs(300);
 
 pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
     // With `--tests` the features of shared dependencies are those of `cargo test --workspace`, so little is rebuilt.
     program::run(program::cargo(root).args(["build", "--workspace", "--bin", "airssys", "--tests"]))?;
+    run(root, Path::new(SAMPLE))?.add_up()?;
+
+    let generated = program::target_dir(root).join("examples.log");
+    let malformed = log::write_file(&generated, &GENERATED)?;
+    let figures = run(root, &generated)?;
+    figures.add_up()?;
+    figures.are_of(GENERATED.lines, malformed)
+}
+
+fn run(root: &Path, input: &Path) -> anyhow::Result<Figures> {
     let airssys =
         program::target_dir(root).join("debug").join(format!("airssys{}", std::env::consts::EXE_SUFFIX));
+    // A socket of its own, so that an application of the user's does not stand in the way. Relative where it can be: a
+    // socket's path has to be short.
+    let socket = program::target_dir(root).join("examples.sock");
+    let socket = socket.strip_prefix(root).unwrap_or(&socket);
     let output = within(
         RUN_MAX,
-        Command::new(airssys).current_dir(root).args(["up", EXAMPLE, "--input", SAMPLE, "-o", "json"]),
+        Command::new(airssys)
+            .current_dir(root)
+            .args(["-o", "json", "up", EXAMPLE, "--input"])
+            .arg(input)
+            .arg("--socket")
+            .arg(socket),
     )?;
     let figures = figures(&output)?;
-    let Figures { read, accepted, rejected } = figures;
-    println!("{EXAMPLE}: {read} read, {accepted} accepted, {rejected} rejected");
-    figures.add_up()
+    let Figures { read, accepted, refused, crashed, .. } = figures;
+    println!("{EXAMPLE}: {read} read, {accepted} accepted, {refused} refused, {crashed} crashed on");
+    Ok(figures)
 }
 
 /// Runs a program and returns its standard output; one that takes longer is killed.
@@ -69,61 +93,103 @@ struct Figures {
     read: u64,
     accepted: u64,
     rejected: u64,
+    /// Of the rejected lines, those that `parse` refused.
+    refused: u64,
+    /// Of the rejected lines, those on which `parse` crashed.
+    crashed: u64,
+    restarts: u64,
+    /// What all routes counted.
+    counted: u64,
 }
 
 impl Figures {
     fn add_up(self) -> anyhow::Result<()> {
-        let Self { read, accepted, rejected } = self;
-        if read == 0 {
-            bail!("the example read nothing");
-        }
-        if accepted.checked_add(rejected) != Some(read) {
-            bail!("{accepted} accepted and {rejected} rejected do not make the {read} lines read");
-        }
+        let Self { read, accepted, rejected, refused: _, crashed, restarts, counted } = self;
+        ensure!(read > 0, "the example read nothing");
+        ensure!(
+            accepted.checked_add(rejected) == Some(read),
+            "{accepted} accepted and {rejected} rejected do not make the {read} lines read"
+        );
+        ensure!(counted == accepted, "{accepted} lines were accepted and the routes count {counted}");
+        ensure!(restarts == crashed, "{crashed} crashes were followed by {restarts} restarts");
+        Ok(())
+    }
+
+    /// Whether they are those of a log of so many lines, of which so many are malformed.
+    fn are_of(self, lines: u64, malformed: Malformed) -> anyhow::Result<()> {
+        let Malformed { panics, rejects } = malformed;
+        let Self { read, rejected, refused, crashed, .. } = self;
+        ensure!(read == lines, "{lines} lines were written and {read} were read");
+        ensure!(crashed == panics, "{panics} lines make parse panic and it crashed on {crashed}");
+        ensure!(refused == rejects, "{rejects} lines are to be refused and {refused} were");
+        ensure!(rejected == panics + rejects, "{rejected} rejected lines are more than were malformed");
         Ok(())
     }
 }
 
-/// The last JSON object in the output that has the three figures: progress may come before the result.
+/// Those of the envelope that is the whole output.
 fn figures(output: &str) -> anyhow::Result<Figures> {
-    let mut last = None;
-    for value in serde_json::Deserializer::from_str(output).into_iter::<Value>() {
-        let value = value.with_context(|| format!("read the example's output as JSON: {output}"))?;
-        last = figures_in(&value).or(last);
-    }
-    last.with_context(|| format!("no object with numbers `read`, `accepted` and `rejected` in: {output}"))
-}
-
-fn figures_in(value: &Value) -> Option<Figures> {
-    let number = |name| value.get(name).and_then(Value::as_u64);
-    if let (Some(read), Some(accepted), Some(rejected)) =
-        (number("read"), number("accepted"), number("rejected"))
-    {
-        return Some(Figures { read, accepted, rejected });
-    }
-    match value {
-        Value::Object(fields) => fields.values().find_map(figures_in),
-        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
+    let envelope: Value = serde_json::from_str(output)
+        .with_context(|| format!("read the example's output as JSON: {output}"))?;
+    let number = |path: &str| {
+        let value = envelope.pointer(path).and_then(Value::as_u64);
+        value.with_context(|| format!("no number at {path} in: {output}"))
+    };
+    let Some(routes) = envelope.pointer("/data/routes").and_then(Value::as_array) else {
+        bail!("no list at /data/routes in: {output}");
+    };
+    let counts = routes.iter().map(|route| route.get("count").and_then(Value::as_u64));
+    Ok(Figures {
+        read: number("/data/read")?,
+        accepted: number("/data/accepted")?,
+        rejected: number("/data/rejected")?,
+        refused: number("/data/rejected_by/refused")?,
+        crashed: number("/data/rejected_by/crashed")?,
+        restarts: number("/data/restarts")?,
+        counted: counts.sum::<Option<u64>>().context("a route has no count")?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FIGURES: Figures =
+        Figures { read: 9, accepted: 6, rejected: 3, refused: 1, crashed: 2, restarts: 2, counted: 6 };
+    const MALFORMED: Malformed = Malformed { panics: 2, rejects: 1 };
+
     #[test]
-    fn the_last_figures_count_wherever_they_stand() {
-        let output = "{\"read\":1,\"accepted\":1,\"rejected\":0}\n{\"result\":{\"read\":5,\"accepted\":3,\"rejected\":2}}\n";
+    fn the_figures_are_found_in_the_envelope() {
+        let output = "{\"ok\":true,\"data\":{\"read\":9,\"accepted\":6,\"rejected\":3,\
+            \"rejected_by\":{\"refused\":1,\"crashed\":2},\"restarts\":2,\
+            \"routes\":[{\"count\":4},{\"count\":2}]}}\n";
         let figures = figures(output).unwrap();
-        assert_eq!(figures, Figures { read: 5, accepted: 3, rejected: 2 });
+        assert_eq!(figures, FIGURES);
         figures.add_up().unwrap();
+        figures.are_of(9, MALFORMED).unwrap();
     }
 
     #[test]
     fn figures_that_lose_a_line_or_count_nothing_are_refused() {
-        assert!(Figures { read: 5, accepted: 3, rejected: 1 }.add_up().is_err());
-        assert!(Figures { read: 0, accepted: 0, rejected: 0 }.add_up().is_err());
-        assert!(Figures { read: 0, accepted: u64::MAX, rejected: 1 }.add_up().is_err());
+        for wrong in [
+            Figures { rejected: 2, ..FIGURES },
+            Figures { counted: 5, ..FIGURES },
+            Figures { restarts: 1, ..FIGURES },
+            Figures { read: 0, accepted: 0, rejected: 0, counted: 0, ..FIGURES },
+            Figures { read: 0, accepted: u64::MAX, rejected: 1, ..FIGURES },
+        ] {
+            assert!(wrong.add_up().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn figures_of_another_log_are_refused() {
+        assert!(FIGURES.are_of(10, MALFORMED).is_err());
+        assert!(FIGURES.are_of(9, Malformed { panics: 3, ..MALFORMED }).is_err());
+        assert!(FIGURES.are_of(9, Malformed { rejects: 2, ..MALFORMED }).is_err());
+        let timed_out = Figures { accepted: 5, rejected: 4, counted: 5, ..FIGURES };
+        timed_out.add_up().unwrap();
+        assert!(timed_out.are_of(9, MALFORMED).is_err());
     }
 
     #[test]

@@ -5,25 +5,45 @@
 
 use anyhow::{Context as _, bail, ensure};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::Write;
+use std::path::Path;
 use std::str::FromStr;
 
 const USAGE: &str = "usage: cargo xtask log --lines N [--malformed PART] [--seed NUMBER] > FILE";
 const CLIENTS: u64 = 5000;
 const DAY_SECONDS: u64 = 86_400;
 
-struct Options {
-    lines: u64,
+pub(crate) struct Options {
+    pub(crate) lines: u64,
     /// The part of the lines, between 0 and 1.
-    malformed: f64,
-    seed: u64,
+    pub(crate) malformed: f64,
+    pub(crate) seed: u64,
+}
+
+/// How many of the lines are malformed, by what the example's `parse` does with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) panics: u64,
+    pub(crate) rejects: u64,
 }
 
 /// `cargo xtask log`.
 pub(crate) fn main(arguments: &[String]) -> anyhow::Result<()> {
     let options = Options::read(arguments)?;
-    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut log = Log::new(&options);
+    let Malformed { panics, rejects } = write_to(std::io::stdout().lock(), &options)?;
+    eprintln!("{} lines, of which {panics} make parse panic and {rejects} are rejected", options.lines);
+    Ok(())
+}
+
+/// Writes a log to a file, in place of what it held.
+pub(crate) fn write_file(path: &Path, options: &Options) -> anyhow::Result<Malformed> {
+    let file = std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?;
+    write_to(file, options)
+}
+
+fn write_to(output: impl Write, options: &Options) -> anyhow::Result<Malformed> {
+    let mut output = std::io::BufWriter::new(output);
+    let mut log = Log::new(options);
     let mut line = String::new();
     for number in 0..options.lines {
         line.clear();
@@ -32,10 +52,8 @@ pub(crate) fn main(arguments: &[String]) -> anyhow::Result<()> {
         output.write_all(line.as_bytes()).context("write the log")?;
     }
     output.flush().context("write the log")?;
-    let Options { lines, malformed: _, seed: _ } = options;
     let Log { panics, rejects, .. } = log;
-    eprintln!("{lines} lines, of which {panics} make parse panic and {rejects} are rejected");
-    Ok(())
+    Ok(Malformed { panics, rejects })
 }
 
 impl Options {
