@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use airssys_osl::{ControlError, ControlListener};
+use airssys_rt::Event;
 use airssys_wasm::{CallError, Codec, Payload, SendError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,14 +16,19 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use crate::node::Node;
-use crate::watch::NodeEvent;
 
 /// The version that both sides name.
 pub const VERSION: u32 = 1;
 /// Longest request and longest answer, in bytes.
 pub const LINE_BYTES_MAX: u64 = 16 << 20;
 /// Connections that are served at one time; further ones wait.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 128;
+/// How long a connection may be silent, or take to send one request.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long a message may wait for room in a mailbox.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a call can be made to wait.
+const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// How long a supervisor is given to start a crashed component again before the answer says that it has not.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -102,7 +108,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// `bad-request`, `not-found`, `refused`, `timeout`, `died` or `rejected`.
+    /// `bad-request`, `not-found`, `not-running`, `refused`, `timeout`, `died` or `rejected`.
     pub kind: String,
     /// What happened, in one line.
     pub message: String,
@@ -154,7 +160,11 @@ async fn converse(
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
-        let len = (&mut read).take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line).await?;
+        let mut request = (&mut read).take(LINE_BYTES_MAX + 1);
+        let Ok(len) = tokio::time::timeout(IDLE_MAX, request.read_until(b'\n', &mut line)).await else {
+            return Ok(());
+        };
+        let len = len?;
         if len == 0 {
             return Ok(());
         }
@@ -165,6 +175,12 @@ async fn converse(
         };
         let outcome = outcome.map_or_else(Outcome::Error, Outcome::Data);
         let mut text = serde_json::to_vec(&Response { version: VERSION, outcome })?;
+        if text.len() as u64 >= LINE_BYTES_MAX {
+            let message =
+                format!("the answer has {} bytes, and at most {LINE_BYTES_MAX} are sent", text.len());
+            let outcome = Outcome::Error(Refusal::new("refused", message));
+            text = serde_json::to_vec(&Response { version: VERSION, outcome })?;
+        }
         text.push(b'\n');
         write.write_all(&text).await?;
         if too_long {
@@ -186,17 +202,26 @@ async fn answer(node: &Node, line: &[u8], stop: &(dyn Fn() + Send + Sync)) -> Re
             "application": node.name(),
             "uptime_ms": u64::try_from(node.uptime().as_millis()).unwrap_or(u64::MAX),
             "components": node.status(),
+            "messages": node.message_counts(),
         })),
         Verb::Tree => Ok(json!({ "application": node.name(), "tree": node.tree() })),
         Verb::Crashes => Ok(json!({ "crashes": node.crash_records() })),
         Verb::Send { target, payload, codec } => {
             let component = find(node, &target)?;
-            component.send(payload_of(payload, codec)).await.map_err(unsent)?;
+            let sent = component.send(payload_of(payload, codec));
+            match tokio::time::timeout(SEND_TIMEOUT, sent).await {
+                Ok(sent) => sent.map_err(unsent)?,
+                Err(_elapsed) => {
+                    let message =
+                        format!("the mailbox of {} had no room in {SEND_TIMEOUT:?}", component.id());
+                    return Err(Refusal::new("timeout", message));
+                }
+            }
             Ok(json!({ "sent_to": component.id().to_string() }))
         }
         Verb::Call { target, payload, codec, timeout_ms } => {
             let component = find(node, &target)?;
-            let timeout = timeout_ms.map(Duration::from_millis);
+            let timeout = timeout_ms.map(|ms| Duration::from_millis(ms).min(CALL_TIMEOUT_MAX));
             let reply = component.call(payload_of(payload, codec), timeout).await.map_err(unanswered)?;
             Ok(reply_value(&reply))
         }
@@ -213,7 +238,7 @@ fn find<'a>(node: &'a Node, target: &str) -> Result<&'a airssys_wasm::ComponentH
         let names: Vec<_> = node.components().iter().map(|component| component.id().name()).collect();
         let shown: String = target.chars().take(64).collect();
         Refusal {
-            hint: Some(format!("there are {}", names.join(", "))),
+            hint: Some(format!("the components are: {}", names.join(", "))),
             ..Refusal::new("not-found", format!("there is no component {shown:?} in {}", node.name()))
         }
     })
@@ -241,15 +266,19 @@ pub fn reply_value(reply: &Payload) -> Value {
 async fn crash(node: &Node, target: &str) -> Result<Value, Refusal> {
     let component = find(node, target)?;
     let id = component.id().to_string();
-    let mut watch = node.watch();
+    let mut events = node.system().events();
     let asked = Instant::now();
-    component.crash();
+    if !component.crash() {
+        let hint = Some("`airssys ps` shows its state".to_owned());
+        return Err(Refusal { hint, ..Refusal::new("not-running", format!("{id} is not running")) });
+    }
+    let actor = component.actor();
     let restarted = async {
-        while let Some(event) = watch.next().await {
+        while let Some(event) = events.next().await {
             match event {
-                NodeEvent::Restarted { name, took, .. } if name == id => return Some(took),
-                NodeEvent::GaveUp { .. } => return None,
-                _ => {}
+                Ok(Event::Restarted { id, took, .. }) if id == actor => return Some(took),
+                Ok(Event::GaveUp { child, .. }) if child == actor => return None,
+                Ok(_) | Err(_) => {}
             }
         }
         None

@@ -12,7 +12,7 @@ mod watch;
 
 pub use input::{FeedSummary, Progress, Rejections};
 pub use node::{Node, NodeOptions, StartError, StopReport};
-pub use status::{ComponentStatus, CrashRecord, TreeNodeStatus, report_of};
+pub use status::{ComponentStatus, CrashRecord, MessageCounts, TreeNodeStatus, report_of};
 pub use watch::{NodeEvent, Watch};
 
 /// The door to the operating system, for what the node is given: inputs, sockets, folders.

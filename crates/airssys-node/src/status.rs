@@ -1,10 +1,10 @@
 //! What a node shows of itself: components, the tree, recent crashes. Plain data, ready for JSON.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use airssys_rt::{Event, ExitReason, NodeKind, NodeState, System, TreeNode};
-use airssys_wasm::CrashReport;
+use airssys_rt::{ActorId, DeadLetterCounts, Event, ExitReason, NodeKind, NodeState, System, TreeNode};
+use airssys_wasm::{CrashReport, RouterCounts};
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
@@ -41,6 +41,21 @@ pub struct ComponentStatus {
     pub memory_bytes_max: u64,
 }
 
+/// Messages that did not arrive, since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    /// Operations refused for want of a grant.
+    pub denied: u64,
+    /// Messages whose sender had stopped waiting before they were handled.
+    pub expired: u64,
+    /// Published messages and timers that a full or closed mailbox did not take.
+    pub unheard: u64,
+    /// Answers that came after their asker had stopped waiting.
+    pub late: u64,
+    /// Messages lost by a mailbox's policy or by the end of their receiver.
+    pub dead_letters: u64,
+}
+
 /// One node of the supervision tree.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TreeNodeStatus {
@@ -74,12 +89,12 @@ impl Node {
     /// Every instance of every component, in start order.
     pub fn status(&self) -> Vec<ComponentStatus> {
         let tree = self.system().tree();
-        let mut actors = Vec::new();
+        let mut actors = HashMap::new();
         flatten(&tree, &mut actors);
         self.components()
             .iter()
             .map(|component| {
-                let actor = actors.iter().find(|node| node.id == component.actor());
+                let actor = actors.get(&component.actor());
                 let mailbox = component.mailbox();
                 ComponentStatus {
                     id: component.id().to_string(),
@@ -99,6 +114,19 @@ impl Node {
             .collect()
     }
 
+    /// Messages that did not arrive, since the node started.
+    pub fn message_counts(&self) -> MessageCounts {
+        let RouterCounts { denied, expired, unheard, late } = self.router().counts();
+        let DeadLetterCounts { closed, dropped_oldest, dropped_newest } = self.system().dead_letters();
+        MessageCounts {
+            denied,
+            expired,
+            unheard,
+            late,
+            dead_letters: closed + dropped_oldest + dropped_newest,
+        }
+    }
+
     /// The supervision tree, the root first.
     pub fn tree(&self) -> Vec<TreeNodeStatus> {
         self.system().tree().iter().map(tree_status).collect()
@@ -106,7 +134,7 @@ impl Node {
 
     /// Restarts of all components since the node started.
     pub fn restarts(&self) -> u64 {
-        self.status().iter().map(|component| component.restarts).sum()
+        restarts(&self.system().tree())
     }
 
     /// The latest crashes, oldest first, at most 64.
@@ -115,11 +143,19 @@ impl Node {
     }
 }
 
-fn flatten<'a>(nodes: &'a [TreeNode], into: &mut Vec<&'a TreeNode>) {
+fn flatten<'a>(nodes: &'a [TreeNode], into: &mut HashMap<ActorId, &'a TreeNode>) {
     for node in nodes {
-        into.push(node);
+        into.insert(node.id, node);
         flatten(&node.children, into);
     }
+}
+
+fn restarts(nodes: &[TreeNode]) -> u64 {
+    let of = |node: &TreeNode| match node.kind {
+        NodeKind::Worker => node.restarts,
+        NodeKind::Supervisor => restarts(&node.children),
+    };
+    nodes.iter().map(of).sum()
 }
 
 fn tree_status(node: &TreeNode) -> TreeNodeStatus {

@@ -145,6 +145,17 @@ impl<A: Actor> Context<A> {
         self.slot.header.lock().trap_exits = trap;
     }
 
+    /// While true, a stop by the supervisor or the system lets the message in work come to its end, within the time that the
+    /// supervisor gives; otherwise the handler is dropped at its next await. Exit signals drop it either way.
+    pub fn finish_message_on_stop(&mut self, finish: bool) {
+        self.slot.header.lock().finish_message = finish;
+    }
+
+    /// Whether the supervisor stops this actor only to start it again, as it does when a sibling ended.
+    pub fn restart_follows(&self) -> bool {
+        self.slot.header.lock().restart_follows
+    }
+
     /// For code that runs long without awaiting and wants to know that it was killed.
     pub fn kill_flag(&self) -> KillFlag {
         KillFlag(self.slot.clone())

@@ -90,6 +90,8 @@ pub(crate) struct Control {
     /// True once the end of the last incarnation is known to everyone, and before the first start.
     settled: bool,
     pub(crate) trap_exits: bool,
+    pub(crate) finish_message: bool,
+    pub(crate) restart_follows: bool,
     pub(crate) restarts: u64,
     pub(crate) last_exit: Option<Exit>,
     ended_at: Option<Instant>,
@@ -131,6 +133,8 @@ impl<M: Send + 'static> TypedSlot<M> {
                     state: NodeState::Down,
                     settled: true,
                     trap_exits: false,
+                    finish_message: false,
+                    restart_follows: false,
                     restarts: 0,
                     last_exit: None,
                     ended_at: None,
@@ -203,7 +207,7 @@ impl Header {
         if !control.is_alive() {
             return;
         }
-        let flag = if control.trap_exits { STOP } else { EXIT };
+        let flag = if control.trap_exits || control.finish_message { STOP } else { EXIT };
         control.request_exit(reason);
         self.raise(control, flag);
     }
@@ -242,6 +246,8 @@ impl Header {
         control.settled = false;
         control.state = NodeState::Starting;
         control.trap_exits = false;
+        control.finish_message = false;
+        control.restart_follows = false;
         control.exit = None;
         self.flags.store(0, Ordering::Release);
     }
@@ -255,6 +261,7 @@ impl Header {
     /// Shows that a start will follow. An incarnation that is still there shows its own state.
     pub(crate) fn set_restarting(&self) {
         let mut control = self.lock();
+        control.restart_follows = true;
         if control.state == NodeState::Down {
             control.state = NodeState::Restarting;
         }
@@ -280,6 +287,7 @@ impl Header {
     /// Takes [`Header::set_restarting`] back.
     pub(crate) fn set_not_restarting(&self) {
         let mut control = self.lock();
+        control.restart_follows = false;
         if control.state == NodeState::Restarting {
             control.state = NodeState::Down;
         }

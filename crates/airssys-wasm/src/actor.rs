@@ -92,14 +92,16 @@ impl ComponentActor {
             Ok(Ok(Err(Fatal { reason }))) => {
                 Err(self.crash(CrashCause::Fatal { reason }, Vec::new(), envelope))
             }
-            Ok(Err(error)) => match diagnose(error) {
-                Some((cause, backtrace)) => Err(self.crash(cause, backtrace, envelope)),
-                None => {
-                    // The guest was interrupted because this actor must end: whoever polls us drops us for it.
-                    self.instance = None;
-                    std::future::pending().await
+            Ok(Err(error)) => {
+                match diagnose(error, self.instance.as_ref().and_then(Instance::memory_refused)) {
+                    Some((cause, backtrace)) => Err(self.crash(cause, backtrace, envelope)),
+                    None => {
+                        // The guest was interrupted because this actor must end: whoever polls us drops us for it.
+                        self.instance = None;
+                        std::future::pending().await
+                    }
                 }
-            },
+            }
             Err(_elapsed) => Err(self.crash(self.overdue(), Vec::new(), envelope)),
         }
     }
@@ -130,6 +132,8 @@ impl Actor for ComponentActor {
     type Message = ComponentMessage;
 
     async fn start(&mut self, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+        // An instance that was left in the middle of a call can be told nothing any more, not even to stop.
+        ctx.finish_message_on_stop(true);
         let recipe = Arc::clone(&self.recipe);
         let parts = Parts {
             component: &recipe.component,
@@ -154,11 +158,24 @@ impl Actor for ComponentActor {
         }
     }
 
-    async fn stop(&mut self, _: &ExitReason, _: &mut Context<Self>) {
-        let Some(mut instance) = self.instance.take() else { return };
-        if let Err(error) = Box::pin(instance.shutdown(wire::StopReason::Shutdown)).await {
-            let id = &self.recipe.identity.target.id;
-            tracing::warn!(component = %id, error = %format!("{error:#}"), "failed to shut down in order");
+    /// A crash gets no last words: its guest may not be in a state to act.
+    async fn stop(&mut self, reason: &ExitReason, ctx: &mut Context<Self>) {
+        let Some(mut instance) = self.instance.take().filter(Instance::can_be_called) else { return };
+        if reason.is_abnormal() {
+            return;
+        }
+        let told = match ctx.restart_follows() {
+            true => wire::StopReason::Restart,
+            false => wire::StopReason::Shutdown,
+        };
+        let id = &self.recipe.identity.target.id;
+        let shutdown = tokio::time::timeout(self.recipe.limits.deadline, instance.shutdown(told));
+        match Box::pin(shutdown).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(component = %id, error = %format!("{error:#}"), "failed to shut down in order");
+            }
+            Err(_elapsed) => tracing::warn!(component = %id, "took too long to shut down"),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What one instance may use: memory, tables, instances, guest time per message.
 //!
 //! The limiter sums over all memories and all tables of the store, so a component cannot get twice its limit by having
-//! two. Guest time is counted in ticks of the epoch clock that found the guest running: time spent waiting in the host
-//! is not charged.
+//! two. Guest time is counted in ticks of the epoch clock that found the guest running. Time spent waiting in a host
+//! function of `airssys:core` is not charged; a wait inside WASI costs one tick, whatever its length.
+
+use std::mem;
 
 use airssys_rt::KillFlag;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -18,10 +20,12 @@ const TABLES_MAX: usize = 64;
 pub(crate) struct Budget {
     memory_bytes: usize,
     memory_bytes_max: usize,
+    memory_refused: bool,
     table_elements: usize,
     table_elements_max: usize,
     ticks_per_call: u32,
     ticks_left: u32,
+    waited: bool,
     kill: Option<KillFlag>,
     stopping: bool,
     yields: bool,
@@ -44,15 +48,17 @@ impl Budget {
 
     /// Bounds what is used, not how long it takes.
     pub(crate) fn unhurried(limits: &Limits) -> Self {
-        let ticks = limits.cpu_max.as_millis().div_ceil(TICK.as_millis()).max(1);
+        let ticks = limits.cpu_max.min(limits.deadline).as_millis().div_ceil(TICK.as_millis()).max(1);
         let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
         Budget {
             memory_bytes: 0,
             memory_bytes_max: usize::try_from(limits.memory_bytes_max).unwrap_or(usize::MAX),
+            memory_refused: false,
             table_elements: 0,
             table_elements_max: usize::try_from(limits.table_elements_max).unwrap_or(usize::MAX),
             ticks_per_call: ticks,
             ticks_left: ticks,
+            waited: false,
             kill: None,
             stopping: false,
             yields: true,
@@ -70,17 +76,35 @@ impl Budget {
         if self.kill.as_ref().is_some_and(ended) {
             return Err(Interrupted::MustEnd);
         }
+        // The epoch went on while the guest waited in the host; that tick is not its own.
+        if mem::take(&mut self.waited) {
+            return Ok(self.resume());
+        }
         if self.ticks_left == 0 {
             let ms_max = u64::from(self.ticks_per_call) * TICK.as_millis() as u64;
             return Err(Interrupted::GuestTime { ms_max });
         }
         self.ticks_left -= 1;
-        Ok(if self.yields { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+        Ok(self.resume())
+    }
+
+    /// A host function suspended the guest: the first tick after it is not charged.
+    pub(crate) fn waited(&mut self) {
+        self.waited = true;
+    }
+
+    fn resume(&self) -> UpdateDeadline {
+        if self.yields { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) }
     }
 
     /// From now on only a kill interrupts: the guest is told to stop, and does.
     pub(crate) fn stopping(&mut self) {
         self.stopping = true;
+    }
+
+    /// The limit in bytes, when the guest asked for more. Most guests trap soon after.
+    pub(crate) fn memory_refused(&self) -> Option<u64> {
+        self.memory_refused.then_some(self.memory_bytes_max as u64)
     }
 
     /// Bytes of linear memory in use.
@@ -104,6 +128,7 @@ impl ResourceLimiter for Budget {
         if fits {
             self.memory_bytes = sum;
         }
+        self.memory_refused |= !fits;
         Ok(fits)
     }
 

@@ -94,40 +94,68 @@ fn circle(ids: &[ComponentId]) -> String {
     ids.iter().chain(ids.first()).map(ComponentId::to_string).collect::<Vec<_>>().join(" → ")
 }
 
-/// Who waits for whom, of all components of the node.
+/// Who waits for whom, of all components of the node. A component that awaits may wait for several.
 #[derive(Default)]
 pub(crate) struct WaitGraph {
-    waiting: Mutex<HashMap<ActorId, ActorId>>,
+    waiting: Mutex<HashMap<ActorId, Vec<ActorId>>>,
 }
 
 /// One edge of the graph, removed when the call ends however it ends.
 pub(crate) struct Waiting<'a> {
     graph: &'a WaitGraph,
     caller: ActorId,
+    target: ActorId,
 }
 
 impl WaitGraph {
-    /// Adds the edge, or returns the circle that it would close, caller first. A component handles one message at a
-    /// time, so it waits for at most one other.
+    /// Adds the edge, or returns a circle that it would close, caller first.
     pub(crate) fn enter(&self, caller: ActorId, target: ActorId) -> Result<Waiting<'_>, Vec<ActorId>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut circle = vec![caller];
-        let mut next = Some(target);
-        while let Some(actor) = next {
+        let mut seen = HashMap::from([(target, caller)]);
+        let mut open = vec![target];
+        while let Some(actor) = open.pop() {
             if actor == caller {
-                return Err(circle);
+                return Err(circle_back(caller, target, &seen));
             }
-            circle.push(actor);
-            next = waiting.get(&actor).copied();
+            for &next in waiting.get(&actor).into_iter().flatten() {
+                if next == caller || !seen.contains_key(&next) {
+                    seen.insert(next, actor);
+                    open.push(next);
+                }
+            }
         }
-        waiting.insert(caller, target);
-        Ok(Waiting { graph: self, caller })
+        waiting.entry(caller).or_default().push(target);
+        Ok(Waiting { graph: self, caller, target })
     }
+}
+
+/// From the caller to the target and on, as `seen` tells who was reached from whom.
+fn circle_back(caller: ActorId, target: ActorId, seen: &HashMap<ActorId, ActorId>) -> Vec<ActorId> {
+    if caller == target {
+        return vec![caller];
+    }
+    let mut circle = Vec::new();
+    let mut actor = seen[&caller];
+    while actor != caller {
+        circle.push(actor);
+        actor = seen[&actor];
+    }
+    circle.push(caller);
+    circle.reverse();
+    circle
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.graph.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.caller);
+        let mut waiting = self.graph.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(targets) = waiting.get_mut(&self.caller) {
+            if let Some(index) = targets.iter().position(|target| *target == self.target) {
+                targets.swap_remove(index);
+            }
+            if targets.is_empty() {
+                waiting.remove(&self.caller);
+            }
+        }
     }
 }
 
@@ -143,6 +171,8 @@ pub(crate) struct Request {
     pub(crate) from: Option<ActorId>,
     pub(crate) payload: Payload,
     pub(crate) deadline: Instant,
+    /// What the requester takes as an answer, in bytes.
+    pub(crate) answer_bytes_max: u64,
     pub(crate) trace: Option<crate::envelope::TraceContext>,
 }
 
@@ -165,6 +195,11 @@ pub(crate) async fn ask(target: &Target, request: Request) -> Result<Payload, Ca
         })
         .await;
     match answer {
+        Ok(Ok(payload)) if payload.bytes.len() as u64 > request.answer_bytes_max => {
+            let (bytes, bytes_max) = (payload.bytes.len(), request.answer_bytes_max);
+            let reason = format!("the answer has {bytes} bytes, and the asker takes {bytes_max}").into();
+            Err(CallError::Rejected(Rejected { reason }))
+        }
         Ok(Ok(payload)) => Ok(payload),
         Ok(Err(rejected)) => Err(CallError::Rejected(rejected)),
         Err(AskError::Timeout) => Err(CallError::Timeout),
@@ -219,5 +254,34 @@ impl From<CallError> for wire::CallError {
             CallError::Cycle(circle) => wire::CallError::Cycle(circle.iter().map(Into::into).collect()),
             CallError::Rejected(rejected) => wire::CallError::Rejected(rejected.reason.as_ref().to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airssys_rt::ActorId;
+
+    use super::WaitGraph;
+
+    fn id(number: u64) -> ActorId {
+        ActorId::from_u64(number).expect("not zero")
+    }
+
+    #[test]
+    fn a_circle_is_found_through_any_of_several_waits_and_each_wait_ends_alone() {
+        let graph = WaitGraph::default();
+        let one_two = graph.enter(id(1), id(2)).unwrap_or_else(|_| panic!("no circle"));
+        let one_three = graph.enter(id(1), id(3)).unwrap_or_else(|_| panic!("no circle"));
+        let three_four = graph.enter(id(3), id(4)).unwrap_or_else(|_| panic!("no circle"));
+        assert_eq!(graph.enter(id(2), id(1)).err(), Some(vec![id(2), id(1)]));
+        assert_eq!(graph.enter(id(4), id(1)).err(), Some(vec![id(4), id(1), id(3)]));
+        assert_eq!(graph.enter(id(5), id(5)).err(), Some(vec![id(5)]));
+        drop(one_three);
+        assert!(graph.enter(id(4), id(1)).is_ok(), "the circle is open again");
+        assert!(graph.enter(id(2), id(1)).is_err(), "the other wait still holds");
+        drop(one_two);
+        assert!(graph.enter(id(2), id(1)).is_ok());
+        drop(three_four);
+        assert!(graph.waiting.lock().expect("no panic").is_empty(), "nothing is left behind");
     }
 }

@@ -49,6 +49,9 @@ pub enum CommandError {
 /// Memory of a program: programs are larger than actors.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
+/// Streams, files and pollables that a program may hold at a time.
+const RESOURCES_MAX: usize = 65_536;
+
 struct CommandState {
     ctx: WasiCtx,
     table: ResourceTable,
@@ -96,11 +99,9 @@ impl Command {
         ctx.inherit_stdio().args(args);
         ctx.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         let limits = Limits { memory_bytes_max: MEMORY_BYTES_MAX, ..Limits::default() };
-        let state = CommandState {
-            ctx: ctx.build(),
-            table: ResourceTable::new(),
-            budget: Budget::unhurried(&limits),
-        };
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let state = CommandState { ctx: ctx.build(), table, budget: Budget::unhurried(&limits) };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.budget);
         // At each tick the program lets the rest of the process run, and a dropped future ends it.
@@ -115,7 +116,7 @@ impl Command {
             Ok(Err(())) => Ok(1),
             Err(error) => match error.downcast_ref::<I32Exit>() {
                 Some(exit) => Ok(exit.0),
-                None => Err(match diagnose(error) {
+                None => Err(match diagnose(error, store.data().budget.memory_refused()) {
                     Some((cause, backtrace)) => CommandError::Crashed { cause, backtrace },
                     None => CommandError::Interrupted,
                 }),

@@ -180,19 +180,19 @@ impl Component {
     /// Whether it can run as an actor of this node with these grants.
     pub fn check_actor(&self, grants: &Capabilities) -> Result<(), LoadError> {
         let description = &self.loaded.description;
-        for import in &description.imports {
-            check_import(import)?;
-            if let Some(service) = service_of(&import.interface).filter(|service| !grants.may_use(*service)) {
-                let interface = import.interface.clone();
-                return Err(LoadError::NotGranted { interface, grant: service.key() });
-            }
-        }
         match description.kind {
             Kind::Actor | Kind::AsyncActor => {}
             Kind::Command => {
                 return Err(LoadError::NotAnActor { hint: "; it is a command: run it with `airssys run`" });
             }
             Kind::Other => return Err(LoadError::NotAnActor { hint: "" }),
+        }
+        for import in &description.imports {
+            check_import(import)?;
+            if let Some(service) = service_of(&import.interface).filter(|service| !grants.may_use(*service)) {
+                let interface = import.interface.clone();
+                return Err(LoadError::NotGranted { interface, grant: service.key() });
+            }
         }
         // Types are compared here, so that a wrong one refuses the component and not its first instance.
         let path = if self.loaded.waits() { Path::Suspending } else { Path::Direct };

@@ -35,6 +35,14 @@ pub enum CrashCause {
     /// WebAssembly trapped: a panic, an access out of bounds, a stack overflow, fuel used up.
     #[error("{0}")]
     Trap(wasmtime::Trap),
+    /// WebAssembly trapped after it had been refused memory beyond its limit.
+    #[error("{trap}, after it was refused memory beyond its limit of {bytes_max} bytes")]
+    Memory {
+        /// What it did when there was no more.
+        trap: wasmtime::Trap,
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
     /// It ran longer than it may for one message.
     #[error("used its guest time of {ms_max} ms for one message")]
     GuestTime {
@@ -102,7 +110,10 @@ impl From<&Envelope> for CrashMessage {
 }
 
 /// None says that the guest was interrupted because its actor must end, which is not the guest's crash.
-pub(crate) fn diagnose(error: wasmtime::Error) -> Option<(CrashCause, Vec<Frame>)> {
+pub(crate) fn diagnose(
+    error: wasmtime::Error,
+    memory_refused: Option<u64>,
+) -> Option<(CrashCause, Vec<Frame>)> {
     let frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
     let cause = match error.downcast_ref::<Interrupted>() {
         Some(Interrupted::MustEnd) => return None,
@@ -110,7 +121,10 @@ pub(crate) fn diagnose(error: wasmtime::Error) -> Option<(CrashCause, Vec<Frame>
         None => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             Some(exit) => CrashCause::Exit { code: exit.0 },
             None => match error.downcast_ref::<wasmtime::Trap>() {
-                Some(&trap) => CrashCause::Trap(trap),
+                Some(&trap) => match memory_refused {
+                    Some(bytes_max) => CrashCause::Memory { trap, bytes_max },
+                    None => CrashCause::Trap(trap),
+                },
                 None => CrashCause::Host(error),
             },
         },

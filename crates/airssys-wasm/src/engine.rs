@@ -15,6 +15,7 @@ use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktrac
 
 pub use self::cache::CacheError;
 use self::cache::CodeCache;
+use crate::manifest::TABLE_ELEMENTS_MAX;
 
 /// How often a running guest is interrupted to look at its budget. Deadlines of guests are exact to this.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -32,6 +33,10 @@ const POOL_BYTES_PER_INSTANCE: u64 = 512 * 1024;
 const POOL_INSTANCES_MAX: u32 = 16_000;
 /// A component is several core instances: its own module, the adapters, the shims of its imports.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
+
+/// A module with more is refused when it is loaded, in every tier alike.
+const TABLES_PER_MODULE_MAX: u32 = 8;
+const MEMORIES_PER_MODULE_MAX: u32 = 4;
 
 /// What an engine is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -206,8 +211,11 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     let core = instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT);
     pool.total_component_instances(instances)
         .total_core_instances(core)
-        .total_memories(instances)
+        .total_memories(instances.max(MEMORIES_PER_MODULE_MAX))
         .total_tables(core)
+        .table_elements(TABLE_ELEMENTS_MAX as usize)
+        .max_tables_per_module(TABLES_PER_MODULE_MAX)
+        .max_memories_per_module(MEMORIES_PER_MODULE_MAX)
         .total_stacks(instances)
         .max_memory_size(MEMORY_RESERVATION_BYTES as usize);
     pool

@@ -212,6 +212,14 @@ pub struct Rejected {
     pub reason: Arc<str>,
 }
 
+/// What a guest says of itself is cut to this.
+const REASON_BYTES_MAX: usize = 4096;
+
+pub(crate) fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::ComponentId;

@@ -14,20 +14,22 @@ pub(crate) mod wasi;
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
 
-use airssys_rt::ReplyTo;
+use airssys_rt::{ActorId, ReplyTo};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wasmtime::component::{
     ComponentNamedList, Lift, Linker, LinkerInstance, Lower, ResourceTable, ResourceType,
 };
-use wasmtime::{StoreContextMut, component};
+use wasmtime::{AsContextMut, StoreContextMut, component};
 
 pub(crate) use self::messaging::Handle;
 pub(crate) use self::requests::{Answered, Requests};
 use crate::budget::Budget;
-use crate::envelope::{Answer, Envelope, TraceContext};
+use crate::envelope::{self, Answer, Envelope, Rejected, TraceContext, cut};
 use crate::manifest::Capabilities;
 use crate::router::{Router, SubscriptionId, Target};
 
@@ -43,6 +45,14 @@ pub(crate) enum Path {
     Direct,
     Suspending,
 }
+
+/// Awaited host functions that one instance may have under way.
+const AWAITED_MAX: usize = 1024;
+
+/// The guest awaits more at a time than it may; it traps.
+#[derive(Debug, thiserror::Error)]
+#[error("the component awaits more than {AWAITED_MAX} calls at a time")]
+struct TooManyAwaited;
 
 /// What a component is on this node, the same for each of its instances.
 pub(crate) struct Identity {
@@ -60,6 +70,7 @@ pub(crate) struct HostState {
     pub(crate) requests: Requests,
     pub(crate) wasi: Option<Box<wasi::Wasi>>,
     timers: timers::Timers,
+    awaited: Arc<Semaphore>,
     subscriptions: Vec<(String, SubscriptionId)>,
     handling: Handling,
 }
@@ -67,6 +78,7 @@ pub(crate) struct HostState {
 /// Of the message being handled: what its consequences inherit, and the right to answer it.
 #[derive(Default)]
 struct Handling {
+    from: Option<ActorId>,
     deadline: Option<Instant>,
     trace: Option<TraceContext>,
     correlation: Option<u64>,
@@ -85,6 +97,7 @@ impl HostState {
             requests,
             wasi,
             timers: timers::Timers::default(),
+            awaited: Arc::new(Semaphore::new(AWAITED_MAX)),
             subscriptions: Vec::new(),
             handling: Handling::default(),
         }
@@ -93,11 +106,25 @@ impl HostState {
     /// From now on the instance works for this message. Takes the right to answer it, so that the guest can defer it.
     pub(crate) fn handle(&mut self, envelope: &mut Envelope, deadline: Option<Instant>) {
         self.handling = Handling {
+            from: envelope.from,
             deadline: deadline.or(envelope.deadline),
             trace: envelope.trace,
             correlation: envelope.correlation,
             reply: envelope.reply.take(),
         };
+    }
+
+    /// What the guest answered, within bounds: a refusal is cut to 4 KiB, and a reply over the component's own limit becomes
+    /// a refusal that says so.
+    pub(crate) fn answer(&self, outcome: Result<envelope::Payload, String>) -> Answer {
+        let bytes_max = self.identity.target.payload_bytes_max;
+        let outcome = outcome.and_then(|payload| match payload.bytes.len() as u64 {
+            bytes if bytes > bytes_max => {
+                Err(format!("the reply has {bytes} bytes, and this component may send {bytes_max}"))
+            }
+            _ => Ok(payload),
+        });
+        outcome.map_err(|reason| Rejected { reason: cut(reason).into() })
     }
 
     /// The message is handled. The right to answer comes back unless the guest took it.
@@ -189,7 +216,25 @@ impl Interface<'_> {
         R: ComponentNamedList + Lower + 'static,
     {
         self.functions.insert(name.to_owned());
-        self.linker.func_wrap_async(name, function)
+        let function = Arc::new(function);
+        self.linker.func_wrap_async(name, move |mut store, params| {
+            let function = Arc::clone(&function);
+            Box::new(async move {
+                let mut called = Box::into_pin(function(store.as_context_mut(), params));
+                let mut suspended = false;
+                let result = poll_fn(|cx| {
+                    let poll = called.as_mut().poll(cx);
+                    suspended |= poll.is_pending();
+                    poll
+                });
+                let result = result.await;
+                drop(called);
+                if suspended {
+                    store.data_mut().budget.waited();
+                }
+                result
+            })
+        })
     }
 
     /// A function that the guest awaits. `prepare` reads what it needs of the store; the future runs without it.
@@ -205,8 +250,18 @@ impl Interface<'_> {
     {
         self.functions.insert(name.to_owned());
         self.linker.func_wrap_concurrent(name, move |accessor, params| {
-            let prepared = accessor.with(|mut access| prepare(access.data_mut(), params));
-            Box::pin(async move { prepared?.await })
+            let prepared = accessor.with(|mut access| {
+                let state = access.data_mut();
+                let place = Arc::clone(&state.awaited).try_acquire_owned().map_err(|_| TooManyAwaited)?;
+                Ok::<_, wasmtime::Error>((prepare(state, params)?, place))
+            });
+            Box::pin(async move {
+                let (future, place) = prepared?;
+                let result = future.await;
+                drop(place);
+                accessor.with(|mut access| access.data_mut().budget.waited());
+                result
+            })
         })
     }
 }

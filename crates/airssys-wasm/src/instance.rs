@@ -13,12 +13,9 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use crate::budget::Budget;
 use crate::component::Loaded;
 use crate::engine::Tier;
-use crate::envelope::{Envelope, Payload, Rejected};
+use crate::envelope::{Envelope, Payload, cut};
 use crate::host::{Answered, HostState, Identity, Path, wasi, wire};
 use crate::manifest::Limits;
-
-/// What a guest says of itself is cut to this.
-const REASON_BYTES_MAX: usize = 4096;
 
 pub(crate) struct Instance {
     store: Store<HostState>,
@@ -30,6 +27,8 @@ pub(crate) struct Instance {
     message: Arc<wire::Message>,
     path: Path,
     fuel: Option<u64>,
+    /// True while the guest is in a call; stays so when the call was given up.
+    in_call: bool,
 }
 
 type Handled = Result<Option<wire::Payload>, wire::Failure>;
@@ -63,7 +62,7 @@ impl Instance {
         let Parts { component, identity, limits, path, .. } = *parts;
         let prepared = component.prepared(path, tier)?;
         let budget = Budget::new(limits, parts.kill.clone(), path == Path::Suspending);
-        let wasi = component.uses_wasi().then(|| wasi::Wasi::nothing(&identity.target.id, &identity.router));
+        let wasi = component.uses_wasi().then(|| wasi::Wasi::nothing(&identity.target, &identity.router));
         let state = HostState::new(Arc::clone(identity), budget, wasi);
         let mut store = Store::new(prepared.engine(), state);
         store.limiter(|state| &mut state.budget);
@@ -78,7 +77,7 @@ impl Instance {
         let lifecycle = lifecycle.ok_or(MissingExport { name: "lifecycle" })?;
         let handle_message = function(&mut store, &guest, &lifecycle, "handle-message")?;
         let message = Arc::new(Envelope::from_host(Payload::empty()).lend());
-        Ok(Instance { store, guest, lifecycle, handle_message, message, path, fuel })
+        Ok(Instance { store, guest, lifecycle, handle_message, message, path, fuel, in_call: false })
     }
 
     /// A component that refuses its configuration cannot go on either.
@@ -113,14 +112,18 @@ impl Instance {
         debug_assert_eq!(self.path, Path::Direct);
         let message = self.prepare(envelope, None);
         arm(&mut self.store, self.fuel)?;
+        self.in_call = true;
         let called = self.handle_message.call(&mut self.store, (message,));
+        self.in_call = called.is_err();
         self.answer(called)
     }
 
     /// Gives the envelope its payload again, for the report of a crash.
     pub(crate) fn take_back(&mut self, envelope: &mut Envelope) {
-        let message = Arc::get_mut(&mut self.message).expect("a message is shared only during a call");
-        envelope.take_back(message);
+        // A call that was given up half-way may hold on to it; then the instance is at its end, and the report goes without.
+        if let Some(message) = Arc::get_mut(&mut self.message) {
+            envelope.take_back(message);
+        }
     }
 
     fn prepare(
@@ -128,7 +131,11 @@ impl Instance {
         envelope: &mut Envelope,
         deadline: Option<tokio::time::Instant>,
     ) -> Arc<wire::Message> {
-        *Arc::get_mut(&mut self.message).expect("a message is shared only during a call") = envelope.lend();
+        let lent = envelope.lend();
+        match Arc::get_mut(&mut self.message) {
+            Some(message) => *message = lent,
+            None => self.message = Arc::new(lent),
+        }
         self.store.data_mut().handle(envelope, deadline);
         Arc::clone(&self.message)
     }
@@ -137,12 +144,14 @@ impl Instance {
         let reply = self.store.data_mut().handled();
         let answer = match called?.0 {
             Ok(payload) => Ok(payload.map_or_else(Payload::empty, Payload::from)),
-            Err(wire::Failure::Rejected(reason)) => Err(Rejected { reason: cut(reason).into() }),
+            Err(wire::Failure::Rejected(reason)) => Err(reason),
             Err(wire::Failure::Fatal(reason)) => return Ok(Err(Fatal { reason: cut(reason) })),
         };
+        let Some(reply) = reply else { return Ok(Ok(())) };
         // Nobody may be waiting any more; the answer is theirs to miss.
-        if reply.is_some_and(|reply| reply.send(answer).is_err()) {
-            tracing::trace!("an answer came after its asker stopped waiting");
+        let state = self.store.data();
+        if reply.send(state.answer(answer)).is_err() {
+            state.identity.router.count_late();
         }
         Ok(Ok(()))
     }
@@ -179,6 +188,16 @@ impl Instance {
         self.call(&shutdown, (reason,)).await
     }
 
+    /// False after an error and after a call that was given up.
+    pub(crate) fn can_be_called(&self) -> bool {
+        !self.in_call
+    }
+
+    /// The limit, when the guest was refused memory beyond it.
+    pub(crate) fn memory_refused(&self) -> Option<u64> {
+        self.store.data().budget.memory_refused()
+    }
+
     pub(crate) fn path(&self) -> Path {
         self.path
     }
@@ -202,16 +221,14 @@ impl Instance {
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
         arm(&mut self.store, self.fuel)?;
-        match self.path {
+        self.in_call = true;
+        let called = match self.path {
             Path::Direct => function.call(&mut self.store, params),
             Path::Suspending => function.call_async(&mut self.store, params).await,
-        }
+        };
+        self.in_call = called.is_err();
+        called
     }
-}
-
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
-    text
 }
 
 /// Refills what one call may use.

@@ -12,6 +12,7 @@ mod component;
 mod crash;
 mod engine;
 mod envelope;
+mod flood;
 mod host;
 mod instance;
 pub mod manifest;

@@ -12,6 +12,7 @@ mod problem;
 pub mod reader;
 
 pub use capability::{Capabilities, PATTERNS_MAX, Service, WrittenCapabilities};
+pub(crate) use limits::TABLE_ELEMENTS_MAX;
 pub use limits::{Limits, WrittenLimits};
 pub use name::{ComponentName, InvalidName, InvalidPath, RelativePath};
 pub use pattern::{InvalidPattern, TargetPattern, Topic, TopicPattern};

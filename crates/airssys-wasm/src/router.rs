@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use airssys_rt::{ActorId, Address, Overflow, TellError};
 use tokio::sync::{broadcast, mpsc};
@@ -14,10 +15,13 @@ use tokio::sync::{broadcast, mpsc};
 use crate::actor::ComponentMessage;
 use crate::call::{Refused, WaitGraph};
 use crate::envelope::{ComponentId, Envelope, Payload};
+use crate::flood::{Flood, Passage};
 use crate::manifest::{Accepts, Capabilities, TopicPattern};
 
 /// Events that a slow listener may lag behind before it loses the oldest.
 const EVENTS_KEPT: usize = 1024;
+/// The guest chooses what it logs, so a line is cut to this.
+const LOG_BYTES_MAX: usize = 8192;
 /// Published messages waiting for one listener of the host; a full one loses the newest, counted.
 const HOST_SUBSCRIPTION_LEN: usize = 1024;
 
@@ -28,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) address: Address<ComponentMessage>,
     pub(crate) payload_bytes_max: u64,
     pub(crate) accepts: Accepts,
+    /// Bounds what the component can write into logs.
+    pub(crate) flood: Flood,
 }
 
 /// Routing of one node. Cloning shares it.
@@ -56,6 +62,7 @@ struct Counts {
     denied: AtomicU64,
     expired: AtomicU64,
     unheard: AtomicU64,
+    late: AtomicU64,
 }
 
 /// How often something did not arrive, since the node started.
@@ -67,6 +74,8 @@ pub struct RouterCounts {
     pub expired: u64,
     /// Published messages and timers that a full or closed mailbox did not take.
     pub unheard: u64,
+    /// Answers that came after their asker had stopped waiting.
+    pub late: u64,
 }
 
 /// What happens to messages that an operator wants to know.
@@ -148,6 +157,7 @@ impl Router {
             denied: counts.denied.load(Ordering::Relaxed),
             expired: counts.expired.load(Ordering::Relaxed),
             unheard: counts.unheard.load(Ordering::Relaxed),
+            late: counts.late.load(Ordering::Relaxed),
         }
     }
 
@@ -202,13 +212,14 @@ impl Router {
     /// Whom the text names, if `from` may send there. A name without grant and a name without component look alike.
     pub(crate) fn resolve(
         &self,
-        from: &ComponentId,
+        from: &Target,
         grants: &Capabilities,
         text: &str,
     ) -> Result<Arc<Target>, Refused> {
-        ComponentId::resolve(text, from.namespace())
+        let own = from.id.namespace();
+        ComponentId::resolve(text, own)
             .ok()
-            .filter(|id| grants.may_send(from.namespace(), id.namespace(), id.name()))
+            .filter(|id| grants.may_send(own, id.namespace(), id.name()))
             .and_then(|id| self.find(&id))
             .ok_or_else(|| self.refuse(from, "send", text))
     }
@@ -229,16 +240,47 @@ impl Router {
     }
 
     /// Counts the refusal and tells it.
-    pub(crate) fn refuse(&self, from: &ComponentId, verb: &'static str, what: &str) -> Refused {
+    pub(crate) fn refuse(&self, from: &Target, verb: &'static str, what: &str) -> Refused {
         self.shared.counts.denied.fetch_add(1, Ordering::Relaxed);
-        let what: Arc<str> = what.chars().take(256).collect::<String>().into();
-        tracing::warn!(component = %from, verb, what = %what.escape_debug(), "denied");
-        self.tell_event(RouterEvent::Denied { from: from.clone(), verb, what });
+        if self.passes(from) {
+            let what: Arc<str> = what.chars().take(256).collect::<String>().into();
+            tracing::warn!(component = %from.id, verb, what = %what.escape_debug(), "denied");
+            self.tell_event(RouterEvent::Denied { from: from.id.clone(), verb, what });
+        }
         Refused::Denied
     }
 
-    pub(crate) fn log(&self, from: &ComponentId, level: tracing::Level, text: Arc<str>) {
-        self.tell_event(RouterEvent::Log { from: from.clone(), level, text });
+    /// A line of a component's log, cut to 8 KiB. Beyond 100 lines a second of one component, lines are only counted.
+    pub(crate) fn log(&self, from: &Target, level: tracing::Level, mut text: String) {
+        if !self.passes(from) {
+            return;
+        }
+        text.truncate(text.floor_char_boundary(LOG_BYTES_MAX));
+        let id = &from.id;
+        // Control characters would let a guest write lines in the name of others.
+        let shown = text.escape_debug();
+        match level {
+            tracing::Level::TRACE => tracing::trace!(target: "guest", component = %id, "{shown}"),
+            tracing::Level::DEBUG => tracing::debug!(target: "guest", component = %id, "{shown}"),
+            tracing::Level::INFO => tracing::info!(target: "guest", component = %id, "{shown}"),
+            tracing::Level::WARN => tracing::warn!(target: "guest", component = %id, "{shown}"),
+            tracing::Level::ERROR => tracing::error!(target: "guest", component = %id, "{shown}"),
+        }
+        self.tell_event(RouterEvent::Log { from: id.clone(), level, text: text.into() });
+    }
+
+    fn passes(&self, from: &Target) -> bool {
+        match from.flood.pass(Instant::now()) {
+            Passage::Free => true,
+            Passage::HeldBack => false,
+            Passage::After(held_back) => {
+                let text = format!("{held_back} more lines and refusals of this component were not shown");
+                tracing::warn!(component = %from.id, "{text}");
+                let (from, level) = (from.id.clone(), tracing::Level::WARN);
+                self.tell_event(RouterEvent::Log { from, level, text: text.into() });
+                true
+            }
+        }
     }
 
     pub(crate) fn count_expired(&self) {
@@ -247,6 +289,10 @@ impl Router {
 
     pub(crate) fn count_unheard(&self) {
         self.shared.counts.unheard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_late(&self) {
+        self.shared.counts.late.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn wait_graph(&self) -> &WaitGraph {
@@ -321,6 +367,8 @@ impl Router {
     fn add(&self, pattern: TopicPattern, to: Subscriber) -> SubscriptionId {
         let id = SubscriptionId(self.shared.subscription_next.fetch_add(1, Ordering::Relaxed));
         let mut subscriptions = self.shared.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
+        // Listeners that left on topics where nothing is published would stay for ever.
+        subscriptions.retain(|subscription| !subscription.to.is_closed());
         subscriptions.push(Subscription { id, pattern, to });
         id
     }
@@ -360,7 +408,7 @@ impl Target {
             return Err(Refused::TooLarge { bytes_max: self.payload_bytes_max });
         }
         match &self.accepts {
-            Accepts::Only(codecs) if !codecs.contains(&payload.codec) => {
+            Accepts::Only(codecs) if !self.accepts.reads(payload.codec) => {
                 Err(Refused::CodecRefused { accepts: codecs.clone() })
             }
             Accepts::Only(_) | Accepts::All => Ok(()),

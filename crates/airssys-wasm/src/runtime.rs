@@ -15,6 +15,7 @@ use crate::component::{Component, LoadError};
 use crate::crash::{CrashCause, CrashReport};
 use crate::engine::Engines;
 use crate::envelope::{ComponentId, Envelope, Payload};
+use crate::flood::Flood;
 use crate::host::Identity;
 use crate::manifest::{Accepts, Capabilities, Limits};
 use crate::router::{Router, Target};
@@ -112,6 +113,7 @@ impl Runtime {
             address,
             payload_bytes_max: limits.payload_bytes_max,
             accepts,
+            flood: Flood::default(),
         });
         if !self.router.register(Arc::clone(&target)) {
             return Err(SpecError::Taken { id });
@@ -183,18 +185,22 @@ impl ComponentHandle {
     pub async fn call(&self, payload: Payload, timeout: Option<Duration>) -> Result<Payload, CallError> {
         let deadline = call::deadline(timeout, None);
         let number = call::request_number();
-        call::ask(&self.target, Request { number, from: None, payload, deadline, trace: None }).await
+        call::ask(
+            &self.target,
+            Request { number, from: None, payload, deadline, answer_bytes_max: u64::MAX, trace: None },
+        )
+        .await
     }
 
     /// Ends the instance as if it had crashed; its supervisor acts. A guest that is running is interrupted at its next
-    /// tick.
-    pub fn crash(&self) {
+    /// tick. False when there is no instance.
+    pub fn crash(&self) -> bool {
         self.target.address.exit(ExitReason::error(CrashReport {
             component: self.target.id.clone(),
             cause: CrashCause::OnPurpose,
             backtrace: Vec::new(),
             message: None,
-        }));
+        }))
     }
 
     /// Frees the id. Messages still reach the actor through handles that exist, as long as it runs.

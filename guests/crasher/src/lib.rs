@@ -38,6 +38,13 @@ impl Component for Crasher {
                 sleep::sleep(Duration::from_millis(milliseconds));
                 Ok(Some(message.payload))
             }
+            Ok(text) if text.starts_with("naps:") => {
+                let (times, milliseconds) = text["naps:".len()..].split_once(':').unwrap_or(("1", "1"));
+                for _ in 0..times.parse()? {
+                    sleep::sleep(Duration::from_millis(milliseconds.parse()?));
+                }
+                Ok(Some(message.payload))
+            }
             Ok(_) | Err(_) => Ok(Some(message.payload)),
         }
     }

@@ -115,7 +115,7 @@ pub(super) fn transfer(
 fn entry_name(engine: &wasmtime::Engine, digest: &blake3::Hash) -> String {
     let mut compatibility = HashAll(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut compatibility);
-    format!("{}-{}.cwasm", compatibility.0.finalize().to_hex().split_at(16).0, digest.to_hex())
+    format!("{}-{}.cwasm", compatibility.0.finalize().to_hex(), digest.to_hex())
 }
 
 /// All of what is hashed counts, not 64 bits of it.

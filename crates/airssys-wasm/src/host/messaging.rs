@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmtime::component::Resource;
 
 use super::wire::{CallError, ComponentId, Payload, SendError};
-use super::{HostLinker, HostState, Path};
+use super::{HANDLES_MAX, HostLinker, HostState, Path};
 use crate::call::{self, Refused, Request};
 use crate::envelope::Envelope;
 use crate::router::Target;
@@ -47,14 +47,13 @@ pub(super) fn link(host: &mut HostLinker, path: Path, concurrent: bool) -> wasmt
     }
     messaging.function("identity", |store, ()| Ok((ComponentId::from(&store.data().identity.target.id),)))?;
     messaging.function("identify", |store, (actor,): (u64,)| {
-        let id = airssys_rt::ActorId::from_u64(actor)
-            .and_then(|actor| store.data().identity.router.identify(actor));
+        let id = airssys_rt::ActorId::from_u64(actor).and_then(|actor| store.data().identify(actor));
         Ok((id.as_ref().map(ComponentId::from),))
     })?;
     messaging.function("lookup", |mut store, (name,): (String,)| {
         let state = store.data_mut();
         let identity = &state.identity;
-        match identity.router.resolve(&identity.target.id, &identity.grants, &name) {
+        match identity.router.resolve(&identity.target, &identity.grants, &name) {
             Ok(target) => Ok((Ok(state.handles.push(Handle { target })?),)),
             Err(refused) => Ok((Err(SendError::from(refused)),)),
         }
@@ -66,6 +65,10 @@ pub(super) fn link(host: &mut HostLinker, path: Path, concurrent: bool) -> wasmt
     })?;
     messaging.function("broadcast", |store, (addresses, payload): (Vec<Resource<Handle>>, Payload)| {
         let state = store.data();
+        // The guest chooses the list, which may name one handle again and again.
+        if addresses.len() > HANDLES_MAX {
+            return Err(TooManyAddresses.into());
+        }
         let mut results = Vec::with_capacity(addresses.len());
         for address in &addresses {
             let target = &state.handles.get(address)?.target;
@@ -93,9 +96,25 @@ pub(super) fn link(host: &mut HostLinker, path: Path, concurrent: bool) -> wasmt
     Ok(())
 }
 
+/// The guest names more addresses than it can hold; it traps.
+#[derive(Debug, thiserror::Error)]
+#[error("a broadcast has at most {HANDLES_MAX} addresses")]
+struct TooManyAddresses;
+
 type CallParams = (Resource<Handle>, Payload, Option<u32>);
 
 impl HostState {
+    /// Only whom the guest has to do with: actor ids are easy to guess, and names are not for everyone.
+    fn identify(&self, actor: airssys_rt::ActorId) -> Option<crate::envelope::ComponentId> {
+        let identity = &self.identity;
+        let id = identity.router.identify(actor)?;
+        let own = &identity.target.id;
+        let known = self.handling.from == Some(actor)
+            || id == *own
+            || identity.grants.may_send(own.namespace(), id.namespace(), id.name());
+        known.then_some(id)
+    }
+
     fn envelope(&self, payload: Payload) -> Envelope {
         Envelope {
             from: Some(self.identity.target.actor),
@@ -115,6 +134,7 @@ impl HostState {
             from: Some(self.identity.target.actor),
             payload: payload.into(),
             number: call::request_number(),
+            answer_bytes_max: self.identity.target.payload_bytes_max,
             deadline: call::deadline(timeout, self.handling.deadline),
             trace: self.handling.trace,
         }

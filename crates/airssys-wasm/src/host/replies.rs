@@ -4,7 +4,7 @@ use wasmtime::component::Resource;
 
 use super::HostLinker;
 use super::wire::{Payload, SendError};
-use crate::envelope::{Answer, Rejected};
+use crate::envelope::Answer;
 
 /// The right to answer one request. Dropping it says "died" to the requester.
 pub(crate) struct ReplyToken {
@@ -27,9 +27,14 @@ pub(super) fn link(host: &mut HostLinker) -> wasmtime::Result<()> {
     replies.function(
         "[static]reply-token.reply",
         |mut store, (token, outcome): (Resource<ReplyToken>, Result<Payload, String>)| {
-            let token = store.data_mut().handles.delete(token)?;
-            let answer = outcome.map(Into::into).map_err(|reason| Rejected { reason: reason.into() });
-            Ok((token.reply.send(answer).map_err(|_| SendError::Gone),))
+            let state = store.data_mut();
+            let token = state.handles.delete(token)?;
+            let answer = state.answer(outcome.map(Into::into));
+            let identity = &state.identity;
+            Ok((token.reply.send(answer).map_err(|_| {
+                identity.router.count_late();
+                SendError::Gone
+            }),))
         },
     )
 }

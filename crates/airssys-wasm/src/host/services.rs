@@ -8,8 +8,6 @@ use tokio::time::Instant;
 use super::wire::LogLevel;
 use super::{HostLinker, HostState, Path};
 
-/// The guest chooses the text, so its length is clamped.
-const LOG_BYTES_MAX: usize = 8192;
 /// The guest chooses the length, so it is clamped.
 const RANDOM_BYTES_MAX: usize = 65_536;
 
@@ -77,12 +75,7 @@ impl HostState {
         self.handling.deadline.map_or(until, |deadline| deadline.min(until))
     }
 
-    fn log(&self, level: LogLevel, mut text: String) {
-        let end = text.floor_char_boundary(LOG_BYTES_MAX);
-        text.truncate(end);
-        let id = &self.identity.target.id;
-        // Control characters would let a guest write lines in the name of others.
-        let shown = text.escape_debug();
+    fn log(&self, level: LogLevel, text: String) {
         let level = match level {
             LogLevel::Trace => tracing::Level::TRACE,
             LogLevel::Debug => tracing::Level::DEBUG,
@@ -90,13 +83,6 @@ impl HostState {
             LogLevel::Warn => tracing::Level::WARN,
             LogLevel::Error => tracing::Level::ERROR,
         };
-        match level {
-            tracing::Level::TRACE => tracing::trace!(target: "guest", component = %id, "{shown}"),
-            tracing::Level::DEBUG => tracing::debug!(target: "guest", component = %id, "{shown}"),
-            tracing::Level::INFO => tracing::info!(target: "guest", component = %id, "{shown}"),
-            tracing::Level::WARN => tracing::warn!(target: "guest", component = %id, "{shown}"),
-            _ => tracing::error!(target: "guest", component = %id, "{shown}"),
-        }
-        self.identity.router.log(id, level, text.into());
+        self.identity.router.log(&self.identity.target, level, text);
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wire::{Payload, TimerError};
+use super::wire::{Payload, SendError, TimerError};
 use super::{HostLinker, HostState};
 use crate::envelope::Envelope;
 
 /// Timers that one component may have set.
 const TIMERS_MAX: u32 = 1024;
+/// Bytes that the timers of one component may hold, in messages of the largest size that it takes.
+const LARGEST_MESSAGES_HELD: u64 = 16;
 /// The longest delay and period: ten years.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// The shortest period; a shorter one is lengthened to it.
@@ -23,13 +25,18 @@ static TIMER_NEXT: AtomicU64 = AtomicU64::new(1);
 /// What one instance has set.
 #[derive(Default)]
 pub(crate) struct Timers {
-    tasks: HashMap<u64, tokio::task::AbortHandle>,
+    tasks: HashMap<u64, Timer>,
+}
+
+struct Timer {
+    task: tokio::task::AbortHandle,
+    bytes: u64,
 }
 
 impl Drop for Timers {
     fn drop(&mut self) {
-        for task in self.tasks.values() {
-            task.abort();
+        for timer in self.tasks.values() {
+            timer.task.abort();
         }
     }
 }
@@ -44,9 +51,9 @@ pub(super) fn link(host: &mut HostLinker) -> wasmtime::Result<()> {
         Ok((store.data_mut().set_timer(ms, Some(period), payload),))
     })?;
     timers.function("cancel", |mut store, (timer,): (u64,)| {
-        let task = store.data_mut().timers.tasks.remove(&timer);
+        let timer = store.data_mut().timers.tasks.remove(&timer);
         // A task that ended has sent its message, so there was nothing to take back.
-        Ok((task.is_some_and(|task| {
+        Ok((timer.is_some_and(|Timer { task, .. }| {
             let pending = !task.is_finished();
             task.abort();
             pending
@@ -60,15 +67,24 @@ impl HostState {
         if delay > DELAY_MAX {
             return Err(TimerError::TooLong);
         }
-        let tasks = &mut self.timers.tasks;
-        if tasks.len() >= TIMERS_MAX as usize {
-            tasks.retain(|_, task| !task.is_finished());
-        }
-        if tasks.len() >= TIMERS_MAX as usize {
-            return Err(TimerError::TooMany(TIMERS_MAX));
-        }
         let identity = Arc::clone(&self.identity);
         let payload = crate::envelope::Payload::from(payload);
+        identity.target.admit(&payload).map_err(|refused| TimerError::Refused(refused.into()))?;
+        let bytes = payload.bytes.len() as u64;
+        let tasks = &mut self.timers.tasks;
+        let bytes_max = identity.target.payload_bytes_max.saturating_mul(LARGEST_MESSAGES_HELD);
+        let full = |tasks: &HashMap<u64, Timer>| {
+            let held: u64 = tasks.values().map(|timer| timer.bytes).sum();
+            (tasks.len() >= TIMERS_MAX as usize, held + bytes > bytes_max)
+        };
+        if full(tasks) != (false, false) {
+            tasks.retain(|_, timer| !timer.task.is_finished());
+        }
+        match full(tasks) {
+            (true, _) => return Err(TimerError::TooMany(TIMERS_MAX)),
+            (false, true) => return Err(TimerError::Refused(SendError::MailboxFull)),
+            (false, false) => {}
+        }
         let mut next = Instant::now() + delay.max(period.unwrap_or_default());
         let task = tokio::spawn(async move {
             loop {
@@ -86,7 +102,7 @@ impl HostState {
             }
         });
         let timer = TIMER_NEXT.fetch_add(1, Ordering::Relaxed);
-        tasks.insert(timer, task.abort_handle());
+        tasks.insert(timer, Timer { task: task.abort_handle(), bytes });
         Ok(timer)
     }
 }

@@ -25,7 +25,7 @@ impl HostState {
         let identity = &self.identity;
         Topic::parse(topic).map_err(|error| TopicError::Malformed(error.to_string()))?;
         if !identity.grants.may_publish(topic) {
-            identity.router.refuse(&identity.target.id, "publish", topic);
+            identity.router.refuse(&identity.target, "publish", topic);
             return Err(TopicError::Denied);
         }
         if payload.bytes.len() as u64 > identity.target.payload_bytes_max {
@@ -38,7 +38,7 @@ impl HostState {
         let identity = &self.identity;
         let pattern = TopicPattern::parse(&text).map_err(|error| TopicError::Malformed(error.to_string()))?;
         if !identity.grants.may_subscribe(&pattern) {
-            identity.router.refuse(&identity.target.id, "subscribe", &text);
+            identity.router.refuse(&identity.target, "subscribe", &text);
             return Err(TopicError::Denied);
         }
         if self.subscriptions.iter().any(|(held, _)| *held == text) {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -13,8 +14,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{HostLinker, HostState};
-use crate::envelope::ComponentId;
-use crate::router::Router;
+use crate::router::{Router, Target};
 
 /// The guest opens streams and pollables, so their number is bounded.
 const RESOURCES_MAX: usize = 4096;
@@ -62,9 +62,9 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    /// Grants nothing. What the guest prints goes to the log of `id`.
-    pub(crate) fn nothing(id: &ComponentId, router: &Router) -> Box<Self> {
-        let stream = |level| LogStream { id: id.clone(), router: router.clone(), level };
+    /// Grants nothing. What the guest prints goes to the log of `target`.
+    pub(crate) fn nothing(target: &Arc<Target>, router: &Router) -> Box<Self> {
+        let stream = |level| LogStream { target: Arc::clone(target), router: router.clone(), level };
         let mut ctx = WasiCtx::builder();
         ctx.stdout(stream(tracing::Level::INFO)).stderr(stream(tracing::Level::WARN));
         ctx.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
@@ -80,7 +80,7 @@ impl Wasi {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.as_mut().expect("an instance on the suspending path has a WASI context");
+        let wasi = self.wasi.as_mut().expect("an instance whose component imports WASI has a WASI context");
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }
 }
@@ -95,13 +95,13 @@ pub(super) fn link(host: &mut HostLinker) -> wasmtime::Result<()> {
 
 /// Turns what a guest prints into lines of its log.
 struct LogStream {
-    id: ComponentId,
+    target: Arc<Target>,
     router: Router,
     level: tracing::Level,
 }
 
 struct LogWriter {
-    id: ComponentId,
+    target: Arc<Target>,
     router: Router,
     level: tracing::Level,
     line: Vec<u8>,
@@ -116,7 +116,7 @@ impl IsTerminal for LogStream {
 impl StdoutStream for LogStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(LogWriter {
-            id: self.id.clone(),
+            target: Arc::clone(&self.target),
             router: self.router.clone(),
             level: self.level,
             line: Vec::new(),
@@ -129,7 +129,7 @@ impl LogWriter {
         if !self.line.is_empty() {
             let text = String::from_utf8_lossy(&self.line).into_owned();
             self.line.clear();
-            self.router.log(&self.id, self.level, text.into());
+            self.router.log(&self.target, self.level, text);
         }
     }
 }

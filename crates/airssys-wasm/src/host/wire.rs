@@ -128,19 +128,21 @@ pub(crate) enum TopicError {
     TooLarge(u64),
 }
 
-#[derive(ComponentType, Lift, Lower, Clone, Copy, Debug)]
+#[derive(ComponentType, Lift, Lower, Clone, Debug)]
 #[component(variant)]
 pub(crate) enum TimerError {
     #[component(name = "too-many")]
     TooMany(u32),
     #[component(name = "too-long")]
     TooLong,
+    #[component(name = "refused")]
+    Refused(SendError),
 }
 
 #[derive(ComponentType, Lower, Clone, Copy, Debug)]
 #[component(enum)]
 #[repr(u8)]
-#[expect(dead_code, reason = "a stop for a restart looks like any other, and nothing is upgraded yet")]
+#[expect(dead_code, reason = "nothing is upgraded yet")]
 pub(crate) enum StopReason {
     #[component(name = "shutdown")]
     Shutdown,

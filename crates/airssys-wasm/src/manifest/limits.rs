@@ -41,7 +41,9 @@ impl Default for Limits {
 }
 
 const MEMORY_BYTES: RangeInclusive<u64> = 64 << 10..=4 << 30;
-const TABLE_ELEMENTS: RangeInclusive<u64> = 1..=1_000_000;
+/// The most elements that the tables of one component can have: what a slot of the instance pool has room for.
+pub(crate) const TABLE_ELEMENTS_MAX: u64 = 100_000;
+const TABLE_ELEMENTS: RangeInclusive<u64> = 1..=TABLE_ELEMENTS_MAX;
 const CPU_MS: RangeInclusive<u64> = 1..=600_000;
 const DEADLINE_MS: RangeInclusive<u64> = 1..=3_600_000;
 const FUEL: RangeInclusive<u64> = 1..=1_000_000_000_000_000;

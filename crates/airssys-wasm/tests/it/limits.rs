@@ -50,7 +50,7 @@ async fn a_guest_with_fuel_ends_when_it_is_burnt() {
 async fn a_guest_that_grows_without_end_is_stopped_at_its_memory_limit() {
     let limits = Limits { memory_bytes_max: 4 << 20, ..Limits::default() };
     let cause = crash_of(limits, "grow").await;
-    assert!(cause.contains("unreachable"), "an allocation fails and the guest panics: {cause}");
+    assert!(cause.contains("beyond its limit of 4194304 bytes"), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,6 +80,8 @@ async fn waiting_in_the_host_costs_no_guest_time_but_counts_for_the_deadline() {
     let limits = Limits { cpu_max: Duration::from_millis(20), ..Limits::default() };
     let world = World::start(vec![Part { limits, ..Part::new("sleeper", "crasher") }]).await;
     assert_eq!(world.answer("sleeper", "sleep:200").await, "sleep:200");
+    // Each nap is longer than a tick of the clock, and all of them together many times the guest's own time.
+    assert_eq!(world.answer("sleeper", "naps:40:7").await, "naps:40:7");
     world.stop().await;
 
     let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
@@ -117,6 +119,16 @@ async fn a_node_with_a_looping_guest_still_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_lets_the_message_in_work_come_to_its_end() {
+    let world = World::start(vec![Part::new("slow", "crasher")]).await;
+    let slow = world.get("slow").clone();
+    let asked = tokio::spawn(async move { slow.call(Payload::raw("sleep:300"), None).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.stop().await;
+    assert_eq!(asked.await.expect("no panic"), Ok(Payload::raw("sleep:300")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payload_at_the_limit_passes_and_one_byte_more_comes_back() {
     let limits = Limits { payload_bytes_max: 1000, ..Limits::default() };
     let world = World::start(vec![Part { limits, ..Part::new("echo", "echo") }]).await;
@@ -126,6 +138,50 @@ async fn a_payload_at_the_limit_passes_and_one_byte_more_comes_back() {
     let error = echo.send(Payload::raw(vec![7; 1001])).await.expect_err("it does not fit");
     assert_eq!(error.refused, Refused::TooLarge { bytes_max: 1000 });
     assert_eq!(error.payload.bytes.len(), 1001, "the message comes back whole");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_over_the_limit_of_either_side_becomes_a_refusal_and_hurts_nobody() {
+    let small = Limits { payload_bytes_max: 1000, ..Limits::default() };
+    let world = World::start(vec![
+        Part::new("big", "relay"),
+        Part { limits: small.clone(), ..Part::new("asker", "relay").to("big") },
+        Part { limits: small, ..Part::new("modest", "relay") },
+    ])
+    .await;
+    assert_eq!(world.answer("asker", "call:bytes:1000").await.len(), 1000);
+    let answer = world.answer("asker", "call:bytes:1001").await;
+    assert!(answer.starts_with("rejected") && answer.contains("the asker takes 1000"), "{answer}");
+    assert_eq!(world.answer("modest", "bytes:1000").await.len(), 1000);
+    let Err(CallError::Rejected(rejected)) = world.ask("modest", "bytes:1001").await else {
+        panic!("rejected")
+    };
+    assert!(rejected.reason.contains("may send 1000"), "{}", rejected.reason);
+    for name in ["big", "asker", "modest"] {
+        assert_eq!(world.restarts(name), 0, "{name}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_is_refused_what_its_component_would_not_take() {
+    let limits = Limits { payload_bytes_max: 100, ..Limits::default() };
+    let world = World::start(vec![Part { limits, ..Part::new("clock", "relay") }]).await;
+    let fits = "x".repeat(70);
+    assert!(world.answer("clock", &format!("after:60000:{fits}")).await.parse::<u64>().is_ok());
+    // The text is sent back with `tick:` before it: five bytes more than the command carries beside `after:1:`.
+    let text = "y".repeat(91);
+    let answer = world.answer("clock", &format!("after:1:{text}")).await;
+    assert!(answer.parse::<u64>().is_ok(), "96 of 100 bytes: {answer}");
+    let mut answer = String::new();
+    for _ in 0..40 {
+        answer = world.answer("clock", &format!("after:60000:{fits}")).await;
+    }
+    assert!(
+        answer.starts_with("mailbox-full"),
+        "its timers hold no more than sixteen messages of 100 bytes: {answer}"
+    );
     world.stop().await;
 }
 
