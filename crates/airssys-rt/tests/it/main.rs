@@ -5,5 +5,6 @@
 mod exits;
 mod mailbox;
 mod probe;
+mod stopping;
 mod supervision;
 mod system;
