@@ -3,6 +3,7 @@
 //! The kind decides the exit code and is what a script reads; docs/cli.md lists both.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use airssys_node::StartError;
@@ -158,10 +159,19 @@ impl From<Refusal> for CommandError {
             "timeout" => Kind::Timeout,
             "died" => Kind::Died,
             "rejected" => Kind::Rejected,
+            // The component is not, but the application is: `Kind::NotRunning` would deny that.
+            "not-running" => Kind::Refused,
             _ => Kind::Refused,
         };
-        CommandError { hint: refusal.hint, ..CommandError::new(kind, refusal.message) }
+        let hint = refusal.hint.or_else(|| refusal_hint(kind));
+        CommandError { hint, ..CommandError::new(kind, refusal.message) }
     }
+}
+
+/// For a refusal that comes without one.
+fn refusal_hint(kind: Kind) -> Option<String> {
+    let hint = "`airssys crashes` shows why, and what it was handling";
+    (kind == Kind::Died).then(|| hint.to_owned())
 }
 
 impl From<ManifestError> for CommandError {
@@ -213,16 +223,23 @@ impl From<ProgramError> for CommandError {
     }
 }
 
+/// What to do about a file of the application in `folder` that does not exist.
+fn missing_hint(folder: &Path, path: &Path) -> &'static str {
+    if path == folder || path == folder.join("airssys.toml") {
+        "an application is a folder with an airssys.toml; `airssys new NAME` makes one"
+    } else if path.ends_with("Component.toml") {
+        "`path` of a [[component]] in airssys.toml is the folder of its Component.toml"
+    } else {
+        "build the component, or correct `wasm` in its Component.toml"
+    }
+}
+
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         let (kind, hint) = match &error {
-            StartError::Read { source: FsError::NotFound { .. }, .. } => (
-                Kind::NotFound,
-                Some(
-                    "an application is a folder with an airssys.toml; `airssys new NAME` makes one"
-                        .to_owned(),
-                ),
-            ),
+            StartError::Read { folder, source: FsError::NotFound { path, .. } } => {
+                (Kind::NotFound, Some(missing_hint(folder, path).to_owned()))
+            }
             StartError::Read { .. } => (Kind::Unreadable, None),
             StartError::Load { source, .. } => (load_kind(source), load_hint(source)),
             StartError::Engine(_) => (Kind::Failed, None),
@@ -250,6 +267,23 @@ mod tests {
         let error = CommandError::from(refusal);
         assert_eq!((error.kind, error.hint.as_deref()), (Kind::Died, Some("look")));
         assert_eq!(error.kind.exit_code(), 6);
+    }
+
+    #[test]
+    fn a_component_that_is_down_is_not_an_application_that_is() {
+        let of = |kind: &str| Refusal { kind: kind.into(), message: "no".into(), hint: None };
+        let down = CommandError::from(of("not-running"));
+        assert_eq!((down.kind.exit_code(), down.hint), (6, None));
+        let died = CommandError::from(of("died"));
+        assert!(died.hint.is_some_and(|hint| hint.contains("airssys crashes")));
+    }
+
+    #[test]
+    fn the_hint_is_about_the_file_that_is_missing() {
+        let hint = |path: &str| missing_hint(Path::new("shop"), &Path::new("shop").join(path));
+        assert!(hint("").contains("airssys new") && hint("airssys.toml").contains("airssys new"));
+        assert!(hint("front/Component.toml").contains("`path`"));
+        assert!(hint("front/front.wasm").contains("`wasm`"));
     }
 
     #[test]

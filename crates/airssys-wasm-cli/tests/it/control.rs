@@ -43,7 +43,8 @@ fn each_way_to_get_no_answer_has_its_kind() {
     assert!(error["hint"].as_str().unwrap().contains("echo"), "{error}");
     home.run_json(&["send", "nobody", "hello"]).error("not-found", 3);
     home.run_json(&["call", "crasher", "reject"]).error("rejected", 6);
-    home.run_json(&["call", "crasher", "panic"]).error("died", 6);
+    let error = home.run_json(&["call", "crasher", "panic"]).error("died", 6);
+    assert!(error["hint"].as_str().unwrap().contains("airssys crashes"), "{error}");
     home.run_json(&["call", "crasher", "sleep:3000", "--timeout", "50"]).error("timeout", 6);
     up.wait_for("restart: app/crasher#0");
 }
