@@ -17,7 +17,8 @@ use crate::ui::Ui;
 pub(crate) struct New {
     /// The name of the folder, the component and the application: a-z, 0-9 and `-`, beginning with a letter.
     name: String,
-    /// Take the SDK from the folder of the crate airssys-wasm-component instead of by version.
+    /// Take the SDK from the folder of the crate airssys-wasm-component in a checkout. Without it the project names a
+    /// version, and cannot be built before that is on a registry.
     #[arg(long, value_name = "PATH")]
     sdk: Option<PathBuf>,
 }
@@ -47,6 +48,11 @@ const TEMPLATES: &[Template] = &[
 const COMPONENT: &[u8] = include_bytes!("../../../../examples/hello/hello.wasm");
 
 const SDK: &str = "airssys-wasm-component";
+/// Said where the dependency is a version, for as long as no registry has one.
+const NO_SDK: &str = "\n\n\
+    before the first build: Cargo.toml names a version of airssys-wasm-component that is on no registry yet.\n\
+    Write the folder of a checkout there instead, or begin again with `airssys new NAME --sdk PATH`:\n\
+    \u{20}   airssys-wasm-component = { path = \"CHECKOUT/crates/airssys-wasm-component\" }";
 /// The name that the templates have for themselves.
 const NAME: &str = "hello";
 
@@ -58,7 +64,10 @@ impl New {
         write(&folder, &name, &sdk)?;
         let mut files: Vec<String> = TEMPLATES.iter().map(|template| template.path.to_owned()).collect();
         files.push(component_file(&name));
-        ui.done(json!({ "created": name, "files": files }), |_| next_commands(&name))
+        let has_sdk = self.sdk.is_some();
+        ui.done(json!({ "created": name, "files": files }), |_| {
+            format!("{}{}", next_commands(&name), if has_sdk { "" } else { NO_SDK })
+        })
     }
 }
 
@@ -153,6 +162,7 @@ fn filled(template: &Template, name: &str, sdk: &str) -> String {
             .replace(&format!("{NAME}.wasm"), &format!("{name}.wasm"))
             .replace(&format!("name = \"{NAME}\""), &format!("name = \"{name}\""))
             .replace(&format!("to = \"{NAME}\""), &format!("to = \"{name}\""))
+            .replace(&format!("airssys call {NAME} "), &format!("airssys call {name} "))
             .replace(&format!("# {NAME}"), &format!("# {name}")),
     };
     let mut text = template.text.lines().map(line).collect::<Vec<_>>().join("\n");
@@ -189,6 +199,10 @@ mod tests {
         assert!(text("Cargo.toml").contains("\nairssys-wasm-component = \"9.9.9\"\n"));
         assert!(text("Component.toml").contains("wasm = \"shop-front.wasm\""));
         assert!(text("airssys.toml").contains("to = \"shop-front\""));
+        let readme = text("README.md");
+        let copy = "cp target/wasm32-unknown-unknown/release/shop_front.wasm shop-front.wasm";
+        assert!(readme.contains(copy) && next_commands("shop-front").contains(copy), "{readme}");
+        assert!(readme.contains("airssys call shop-front Ada"), "{readme}");
         // The greeting is not the name.
         assert!(text("src/lib.rs").contains("unwrap_or(\"hello\")"));
     }

@@ -46,8 +46,47 @@ fn a_new_project_runs_before_its_first_build() {
 }
 
 #[test]
+fn a_build_may_take_the_place_of_the_prebuilt_component_or_be_named() {
+    let home = Home::new();
+    home.run_json(&["new", "shop-front"]).data();
+    // As cargo leaves it: with a second name in `deps`.
+    let prebuilt = home.path().join("shop-front/shop-front.wasm");
+    let built = "shop-front/target/wasm32-unknown-unknown/release/shop_front.wasm";
+    let built = home.write(built, std::fs::read(&prebuilt).unwrap());
+    std::fs::hard_link(&built, built.with_extension("deps")).unwrap();
+    std::fs::remove_file(&prebuilt).unwrap();
+
+    let error = home.run_json(&["up", "shop-front"]).error("not-found", 3);
+    assert!(error["hint"].as_str().unwrap().contains("build the component"), "{error}");
+
+    let answers = || {
+        let up = home.up(&["shop-front"]);
+        assert_eq!(home.run_json(&["call", "shop-front", "Ada"]).data()["text"], "hello, Ada");
+        home.run_json(&["stop"]).data();
+        assert_eq!(up.end().code, Some(0));
+    };
+    std::fs::copy(&built, &prebuilt).unwrap();
+    answers();
+
+    std::fs::remove_file(&prebuilt).unwrap();
+    let manifest = home.path().join("shop-front/Component.toml");
+    let named = std::fs::read_to_string(&manifest).unwrap().replace(
+        "wasm = \"shop-front.wasm\"",
+        "wasm = \"target/wasm32-unknown-unknown/release/shop_front.wasm\"",
+    );
+    std::fs::write(&manifest, named).unwrap();
+    answers();
+}
+
+#[test]
 fn without_an_sdk_folder_the_dependency_is_a_version() {
     let home = Home::new();
+    let told = home.run(&["new", "back"]).stdout;
+    assert!(told.contains("on no registry yet") && told.contains("--sdk PATH"), "{told}");
+    let sdk = repository().join("crates/airssys-wasm-component");
+    let told = home.run(&["new", "side", "--sdk", sdk.to_str().unwrap()]).stdout;
+    assert!(told.contains("created side") && !told.contains("on no registry"), "{told}");
+
     home.run_json(&["new", "front"]).data();
     let manifest = std::fs::read_to_string(home.path().join("front/Cargo.toml")).unwrap();
     let version = concat!("airssys-wasm-component = \"", env!("CARGO_PKG_VERSION"), "\"");
