@@ -17,7 +17,7 @@ use crate::ui::Ui;
 pub(crate) struct Call {
     #[command(flatten)]
     message: Message,
-    /// How long to wait for the answer.
+    /// How long to wait for the answer [default: 30000].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     timeout: Option<u64>,
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Home, INPUT, PATIENT, assert_adds_up};
+use crate::harness::{Home, INPUT, PATIENT, Up, assert_adds_up};
 
 #[test]
 fn standard_input_is_fed_to_its_end() {
@@ -46,6 +46,24 @@ fn ctrl_c_answers_for_what_was_read_and_stops_in_order() {
     assert_eq!((&data["interrupted"], &data["accepted"]), (&true.into(), &data["read"]), "{data}");
     assert_eq!(data["stop"]["killed"], serde_json::json!([]), "{data}");
     assert!(!home.path().join("airssys.sock").exists(), "the socket is left");
+}
+
+#[test]
+fn an_input_that_was_left_before_its_end_is_interrupted_whoever_asked() {
+    let home = Home::new();
+    let app = home.guests(PATIENT, INPUT);
+    let ask_over_the_socket = |_: &Up| drop(home.run_json(&["stop"]).data());
+    for ask in [&ask_over_the_socket as &dyn Fn(&Up), &|up: &Up| up.signal(Signal::TERM)] {
+        let mut up = home.up(&[app, "--input", "-"]);
+        up.feed(b"one\n");
+        handled(&home, "app/crasher#0", 1);
+        ask(&up);
+        let stdin = up.stdin.take();
+        let ran = up.end();
+        drop(stdin);
+        assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+        assert_eq!((&ran.data()["interrupted"], &ran.data()["accepted"]), (&true.into(), &1.into()));
+    }
 }
 
 #[test]
