@@ -106,7 +106,11 @@ fn without_backtraces() -> Outcome<()> {
     if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0") {
         return Ok(());
     }
-    #[allow(clippy::disallowed_methods, reason = "the benchmark replaces itself, it starts no other program")]
+    #[allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the benchmark replaces itself, it starts no other program"
+    )]
     let mut again = std::process::Command::new(std::env::current_exe()?);
     Err(again.args(std::env::args_os().skip(1)).env("RUST_BACKTRACE", "0").exec().into())
 }

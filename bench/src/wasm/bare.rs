@@ -43,7 +43,7 @@ pub(crate) struct Prepared {
 /// A running guest. `M` is how its messages are handed over.
 pub(crate) struct Guest<M> {
     store: Store<State>,
-    handle_message: TypedFunc<(M,), (Handled,)>,
+    handle_message: HandleMessage<M>,
 }
 
 type Handled = Result<Option<Payload>, Failure>;
@@ -148,12 +148,13 @@ impl Prepared {
     }
 }
 
+type HandleMessage<M> = TypedFunc<(M,), (Handled,)>;
 type Init<'a> = TypedFunc<(&'a [(String, String)],), (Result<(), Failure>,)>;
 
 fn exports<'a, M: Lower + 'static>(
     store: &mut Store<State>,
     instance: &wasmtime::component::Instance,
-) -> wasmtime::Result<(TypedFunc<(M,), (Handled,)>, Init<'a>)> {
+) -> wasmtime::Result<(HandleMessage<M>, Init<'a>)> {
     let lifecycle = instance.get_export_index(&mut *store, None, LIFECYCLE).ok_or(NotAnActor)?;
     let mut index = |name| instance.get_export_index(&mut *store, Some(&lifecycle), name).ok_or(NotAnActor);
     let (handle_message, init) = (index("handle-message")?, index("init")?);
@@ -199,7 +200,8 @@ impl messaging::Host for State {
     }
 
     fn broadcast(&mut self, targets: Vec<Resource<Address>>, payload: Payload) -> Vec<Result<(), SendError>> {
-        targets.iter().map(|_| Ok(self.sent.push(payload.clone()))).collect()
+        self.sent.extend(targets.iter().map(|_| payload.clone()));
+        targets.iter().map(|_| Ok(())).collect()
     }
 }
 
