@@ -18,17 +18,33 @@ const MEMORIES_MAX: usize = 16;
 const TABLES_MAX: usize = 64;
 
 pub(crate) struct Budget {
-    memory_bytes: usize,
-    memory_bytes_max: usize,
+    memory: Share,
     memory_refused: bool,
-    table_elements: usize,
-    table_elements_max: usize,
+    tables: Share,
     ticks_per_call: u32,
     ticks_left: u32,
     waited: bool,
     kill: Option<KillFlag>,
     stopping: bool,
     yields: bool,
+}
+
+/// What is used of something, summed over all that the store has of it.
+struct Share {
+    used: usize,
+    max: usize,
+}
+
+impl Share {
+    /// False when it would be too much, or more than the guest itself declared.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+        let sum = self.used.saturating_add(desired.saturating_sub(current));
+        let fits = sum <= self.max && maximum.is_none_or(|maximum| desired <= maximum);
+        if fits {
+            self.used = sum;
+        }
+        fits
+    }
 }
 
 /// Why the host interrupted a guest.
@@ -51,11 +67,9 @@ impl Budget {
         let ticks = limits.cpu_max.min(limits.deadline).as_millis().div_ceil(TICK.as_millis()).max(1);
         let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
         Budget {
-            memory_bytes: 0,
-            memory_bytes_max: usize::try_from(limits.memory_bytes_max).unwrap_or(usize::MAX),
+            memory: Share { used: 0, max: usize::try_from(limits.memory_bytes_max).unwrap_or(usize::MAX) },
             memory_refused: false,
-            table_elements: 0,
-            table_elements_max: usize::try_from(limits.table_elements_max).unwrap_or(usize::MAX),
+            tables: Share { used: 0, max: usize::try_from(limits.table_elements_max).unwrap_or(usize::MAX) },
             ticks_per_call: ticks,
             ticks_left: ticks,
             waited: false,
@@ -104,12 +118,12 @@ impl Budget {
 
     /// The limit in bytes, when the guest asked for more. Most guests trap soon after.
     pub(crate) fn memory_refused(&self) -> Option<u64> {
-        self.memory_refused.then_some(self.memory_bytes_max as u64)
+        self.memory_refused.then_some(self.memory.max as u64)
     }
 
     /// Bytes of linear memory in use.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+        self.memory.used
     }
 }
 
@@ -120,16 +134,9 @@ impl ResourceLimiter for Budget {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let sum = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        let fits = sum <= self.memory_bytes_max;
-        if fits {
-            self.memory_bytes = sum;
-        }
-        self.memory_refused |= !fits;
-        Ok(fits)
+        let grown = self.memory.grow(current, desired, maximum);
+        self.memory_refused |= !grown && maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(grown)
     }
 
     fn table_growing(
@@ -138,15 +145,7 @@ impl ResourceLimiter for Budget {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let sum = self.table_elements.saturating_add(desired.saturating_sub(current));
-        let fits = sum <= self.table_elements_max;
-        if fits {
-            self.table_elements = sum;
-        }
-        Ok(fits)
+        Ok(self.tables.grow(current, desired, maximum))
     }
 
     fn instances(&self) -> usize {
@@ -159,5 +158,27 @@ impl ResourceLimiter for Budget {
 
     fn memories(&self) -> usize {
         MEMORIES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Share;
+
+    #[test]
+    fn the_limit_is_on_the_sum_of_all_and_can_be_reached_exactly() {
+        let mut share = Share { used: 0, max: 100 };
+        assert!(share.grow(0, 60, None), "the first");
+        assert!(!share.grow(0, 41, None), "a second, one past the limit");
+        assert!(share.grow(0, 40, None), "a second, at the limit");
+        assert!(!share.grow(40, 41, None));
+        assert_eq!(share.used, 100, "what was refused is not charged");
+    }
+
+    #[test]
+    fn what_the_guest_declared_holds_as_well() {
+        let mut share = Share { used: 0, max: 100 };
+        assert!(!share.grow(0, 11, Some(10)));
+        assert!(share.grow(0, 10, Some(10)));
     }
 }
