@@ -1,6 +1,8 @@
 //! The commands that talk to a running application.
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
 use crate::harness::{Home, PATIENT};
 
@@ -47,6 +49,41 @@ fn each_way_to_get_no_answer_has_its_kind() {
     assert!(error["hint"].as_str().unwrap().contains("airssys crashes"), "{error}");
     home.run_json(&["call", "crasher", "sleep:3000", "--timeout", "50"]).error("timeout", 6);
     up.wait_for("restart: app/crasher#0");
+}
+
+#[test]
+fn silent_connections_lock_nobody_out_for_long() {
+    let home = Home::new();
+    let _up = home.up(&[home.guests(PATIENT, "")]);
+    let connect = |_| UnixStream::connect(home.path().join("airssys.sock")).unwrap();
+    // As many as are served at one time, and more; half of them have begun a request.
+    let mut silent: Vec<_> = (0..140).map(connect).collect();
+    for connection in silent.iter_mut().step_by(2) {
+        // One that is not served yet takes it all the same.
+        connection.write_all(b"{\"half").unwrap();
+    }
+    assert_eq!(home.run_json(&["call", "echo", "hello"]).data()["text"], "hello");
+}
+
+#[test]
+fn what_is_no_request_is_answered_as_such_and_the_node_goes_on() {
+    let home = Home::new();
+    let _up = home.up(&[home.guests(PATIENT, "")]);
+    let nonsense: [&[u8]; 5] = [
+        b"\n",
+        b"\xff\x00\xfe\n",
+        b"{\"version\":1,\"verb\":\"dance\"}\n",
+        b"{\"version\":2,\"verb\":\"ps\"}\n",
+        b"[[[[[[[[[[[[[[[[\n",
+    ];
+    for request in nonsense {
+        let mut connection = UnixStream::connect(home.path().join("airssys.sock")).unwrap();
+        connection.write_all(request).unwrap();
+        let mut answer = String::new();
+        BufReader::new(&connection).read_line(&mut answer).unwrap();
+        assert!(answer.contains("bad-request"), "{request:?}: {answer}");
+    }
+    assert_eq!(home.run_json(&["call", "echo", "hello"]).data()["text"], "hello");
 }
 
 #[test]
