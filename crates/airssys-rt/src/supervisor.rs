@@ -204,6 +204,8 @@ pub(crate) struct SupervisorActor {
     state: State,
     children: BTreeMap<Key, Child>,
     keys: HashMap<ActorId, Key>,
+    /// The first child of each id; one that comes second fails to start.
+    ids: HashMap<Arc<str>, Key>,
     next_key: u64,
     specs: Vec<ChildSpec>,
 }
@@ -296,6 +298,7 @@ impl SupervisorActor {
             },
             children: BTreeMap::new(),
             keys: HashMap::new(),
+            ids: HashMap::new(),
             next_key: 0,
             specs: spec.children,
         }
@@ -426,7 +429,8 @@ impl SupervisorActor {
             return Err(SupervisorError::Exists { child: id });
         }
         let key = self.add(spec, ctx.system());
-        self.publish(ctx);
+        // Beside those that are shown already: adding one costs the same however many there are.
+        ctx.slot.header.lock().children.push(self.children[&key].place.entry.slot.clone());
         let outcome = self.start_child(key, ctx).await;
         if outcome.is_err() {
             self.forget(key, ctx);
@@ -464,6 +468,7 @@ impl SupervisorActor {
         self.next_key += 1;
         let place = spec.place(system);
         self.keys.insert(place.entry.slot.header.id, key);
+        self.ids.entry(spec.id.clone()).or_insert(key);
         self.state.children.insert(key, plan::Child { restart: spec.restart, phase: Phase::Down });
         self.children.insert(key, Child { spec, place });
         key
@@ -473,6 +478,9 @@ impl SupervisorActor {
         self.state.children.remove(&key);
         if let Some(child) = self.children.remove(&key) {
             self.keys.remove(&child.place.entry.slot.header.id);
+            if self.ids.get(&child.spec.id) == Some(&key) {
+                self.ids.remove(&child.spec.id);
+            }
             self.publish(ctx);
         }
     }
@@ -490,10 +498,7 @@ impl SupervisorActor {
     }
 
     fn find(&self, id: &Arc<str>) -> Result<Key, SupervisorError> {
-        self.children
-            .iter()
-            .find_map(|(key, child)| (child.spec.id == *id).then_some(*key))
-            .ok_or_else(|| SupervisorError::NoSuchChild { child: id.clone() })
+        self.ids.get(id).copied().ok_or_else(|| SupervisorError::NoSuchChild { child: id.clone() })
     }
 
     fn find_down(&self, id: &Arc<str>) -> Result<Key, SupervisorError> {
