@@ -126,15 +126,15 @@ impl Node {
             tokio::task::spawn_blocking(read).await.expect("reading an application does not panic")?
         };
         let crashes = Crashes::watch(&system);
-        let mut tree = Tree { runtime: &runtime, plan: &plan, code: &code, components: Vec::new() };
+        let mut tree = Tree {
+            runtime: &runtime,
+            plan: &plan,
+            code: &code,
+            components: Vec::new(),
+            versions: HashMap::new(),
+        };
         let children = tree.children(&plan.children)?;
-        let components = tree.components;
-        let mut versions = HashMap::new();
-        for component in &components {
-            if let Some(version) = version_of(&plan.children, component.id().name()) {
-                versions.insert(component.id().clone(), version);
-            }
-        }
+        let Tree { components, versions, .. } = tree;
         let name = plan.name.as_str().to_owned();
         let root = system.supervise(supervisor_spec(&name, plan.root, children)).await?;
         let started = Instant::now();
@@ -255,19 +255,13 @@ fn components_of<'a>(children: &'a [Child]) -> Vec<&'a ComponentPlan> {
     children.iter().flat_map(components).collect()
 }
 
-fn version_of(children: &[Child], name: &str) -> Option<String> {
-    components_of(children)
-        .into_iter()
-        .find(|component| component.name.as_str() == name)
-        .map(|component| component.manifest.version.to_string())
-}
-
 /// The plan on its way to becoming child specifications.
 struct Tree<'a> {
     runtime: &'a Runtime,
     plan: &'a Plan,
     code: &'a Code,
     components: Vec<ComponentHandle>,
+    versions: HashMap<ComponentId, String>,
 }
 
 impl Tree<'_> {
@@ -305,6 +299,7 @@ impl Tree<'_> {
                 overflow: component.mailbox.overflow,
             },
         })?;
+        self.versions.insert(handle.id().clone(), component.manifest.version.to_string());
         self.components.push(handle);
         Ok(spec.restart(component.restart).shutdown(component.shutdown))
     }

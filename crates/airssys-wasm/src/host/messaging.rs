@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 
 use super::wire::{CallError, ComponentId, Payload, SendError};
 use super::{HANDLES_MAX, HostLinker, HostState, Path};
-use crate::call::{self, Refused, Request};
+use crate::call::{self, Request};
 use crate::envelope::Envelope;
 use crate::router::Target;
 
@@ -151,11 +151,5 @@ impl HostState {
             let answer = call::call(&identity.router, identity.target.actor, &target, request).await;
             answer.map(Payload::from).map_err(CallError::from)
         })
-    }
-}
-
-impl From<Refused> for CallError {
-    fn from(refused: Refused) -> Self {
-        CallError::NotSent(refused.into())
     }
 }
