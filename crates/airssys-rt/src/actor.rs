@@ -1,12 +1,19 @@
 //! What a user writes: an [`Actor`], and what it is given while it runs: its [`Context`].
 
+use std::any::{Any, type_name};
+use std::borrow::Cow;
 use std::fmt;
 use std::future::{self, Future};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::address::Address;
+use crate::clock;
+use crate::envelope::inherited_deadline;
 use crate::exit::{Exit, ExitReason};
-use crate::mailbox::Batch;
+use crate::mailbox::{Batch, Priority, Rules};
 use crate::observe::DeadLetterReason;
 use crate::slot::{AnySlot, TypedSlot};
 use crate::system::System;
@@ -44,7 +51,60 @@ pub trait Actor: Sized + Send + 'static {
         let _ = (reason, ctx);
         future::ready(())
     }
+
+    /// Runs after every end, also after a panic, a kill and a failed start, when the actor's state is gone. Before links,
+    /// monitors and the supervisor hear of it. A panic here is logged and otherwise ignored.
+    fn on_exit(exit: &Exit) {
+        let _ = exit;
+    }
+
+    /// Runs when no message has come for as long as [`Context::hibernate_after`] says: the place to free what can be made
+    /// again. The mailbox gives back its buffers by itself.
+    fn hibernate(&mut self) {}
+
+    /// What [`Sys::state`](crate::Sys::state) may see and change, usually `Some(self)`. Nothing, unless an actor says so.
+    fn state(&mut self) -> Option<&mut dyn Any> {
+        None
+    }
+
+    /// Changes the actor's behaviour while it runs, when [`Sys::change_code`](crate::Sys::change_code) asks for it. An
+    /// error leaves the actor running as it was. Unless an actor says otherwise it refuses.
+    fn code_change(
+        &mut self,
+        extra: Box<dyn Any + Send>,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (extra, ctx);
+        future::ready(Err(ExitReason::error(NoCodeChange)))
+    }
+
+    /// What a message counts for in a mailbox with a bound on bytes: its own size and that of what it owns. Must be the same
+    /// whenever it is asked; it is asked under the mailbox's lock, so it must be quick and send nothing.
+    fn bytes_of(message: &Self::Message) -> usize {
+        size_of_val(message)
+    }
+
+    /// Which messages go first in a mailbox with priorities. Asked under the mailbox's lock, like `bytes_of`.
+    fn priority(message: &Self::Message) -> Priority {
+        let _ = message;
+        Priority::Normal
+    }
+
+    /// What a trace of this actor shows of a message; its type, unless an actor says more.
+    fn describe(message: &Self::Message) -> Cow<'static, str> {
+        let _ = message;
+        Cow::Borrowed(type_name::<Self::Message>())
+    }
 }
+
+pub(crate) fn rules<A: Actor>() -> Rules<A::Message> {
+    Rules { bytes_of: A::bytes_of, priority: A::priority }
+}
+
+/// The actor has no [`Actor::code_change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("actor does not change its code")]
+pub struct NoCodeChange;
 
 /// Names one slot of a [`System`]; never reused, kept across supervised restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +156,8 @@ pub enum Signal {
 pub struct Context<A: Actor> {
     pub(crate) slot: Arc<TypedSlot<A::Message>>,
     pub(crate) batch: Batch<A::Message>,
+    /// Idle for this long, it hibernates.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl<A: Actor> Context<A> {
@@ -151,6 +213,16 @@ impl<A: Actor> Context<A> {
         self.slot.header.lock().finish_message = finish;
     }
 
+    /// When the message in work expires. Requests that its handler makes expire no later.
+    pub fn deadline(&self) -> Option<Instant> {
+        clock::instant(inherited_deadline())
+    }
+
+    /// Calls [`Actor::hibernate`] whenever no message has come for this long; `None`, the default, never.
+    pub fn hibernate_after(&mut self, idle: Option<Duration>) {
+        self.idle = idle;
+    }
+
     /// Whether the supervisor stops this actor only to start it again, as it does when a sibling ended.
     pub fn restart_follows(&self) -> bool {
         self.slot.header.lock().restart_follows
@@ -165,9 +237,13 @@ impl<A: Actor> Context<A> {
 impl<A: Actor> Drop for Context<A> {
     /// What was taken from the mailbox and not handled meets the next incarnation, if there is one.
     fn drop(&mut self) {
-        let lost = self.batch.put_back(&self.slot.mailbox).len();
+        let lost = self.batch.put_back(&self.slot.mailbox);
         let header = &self.slot.header;
-        header.system.dead_letters_add(header, DeadLetterReason::Closed, lost as u64);
+        header.system.lose(
+            header,
+            DeadLetterReason::Closed,
+            lost.into_iter().map(|envelope| envelope.message),
+        );
     }
 }
 

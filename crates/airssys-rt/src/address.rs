@@ -4,19 +4,22 @@
 //! comes back inside the error. An address stays good across supervised restarts of what it names.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::actor::ActorId;
+use crate::clock::{self, NEVER};
+use crate::deadline::Registration;
+use crate::envelope::{Envelope, inherited_deadline};
 use crate::exit::ExitReason;
 use crate::mailbox::{MailboxStats, Overflow, Refused, Ticket};
 use crate::observe::DeadLetterReason;
-use crate::reply::{ReplyTo, reply};
+use crate::reply::{Reply, ReplyTo, reply};
 use crate::slot::TypedSlot;
 
 /// Where messages of type `M` can be sent. Cheap to clone.
@@ -35,21 +38,21 @@ impl<M: Send + 'static> Address<M> {
 
     /// Sends without waiting, from any thread. While senders wait in line for room the mailbox is full to others.
     pub fn try_tell(&self, message: M) -> Result<(), TellError<M>> {
-        match self.0.mailbox.try_push(message) {
-            Ok(None) => Ok(()),
-            Ok(Some(dropped)) => {
-                self.count_dropped(dropped);
-                Ok(())
-            }
-            Err(Refused::Full(message)) => Err(TellError::Full(message)),
-            Err(Refused::Closed(message)) => Err(TellError::Closed(message)),
+        self.push(Envelope::new(message, NEVER))
+    }
+
+    /// As [`Address::try_tell`], of a message that is not handled from `deadline` on: then it is a dead letter.
+    pub fn try_tell_until(&self, message: M, deadline: Instant) -> Result<(), TellError<M>> {
+        if deadline <= Instant::now() {
+            return Err(TellError::Expired(message));
         }
+        self.push(Envelope::new(message, clock::nanos(deadline)))
     }
 
     /// Sends without waiting and whatever the mailbox's capacity. For answers to what was bounded when it was asked; the
     /// caller sees to it that their number is.
     pub fn tell_beyond_capacity(&self, message: M) -> Result<(), TellError<M>> {
-        self.0.mailbox.push_beyond_capacity(message).map_err(TellError::from)
+        self.0.mailbox.push_beyond_capacity(Envelope::new(message, NEVER)).map_err(TellError::from)
     }
 
     /// Sends, and with [`Overflow::Wait`] waits for room in the order of arrival.
@@ -59,14 +62,15 @@ impl<M: Send + 'static> Address<M> {
     pub async fn tell(&self, message: M) -> Result<(), TellError<M>> {
         match self.try_tell(message) {
             Err(TellError::Full(message)) if self.overflow() == Overflow::Wait => {
-                Line { address: self, place: Place::Outside(Some(message)) }.await
+                Line::new(self, message, NEVER).await
             }
             outcome => outcome,
         }
     }
 
-    /// Sends a request and waits for its answer, `timeout` in all. Resolves as soon as the callee answers or ends, or the
-    /// message is dropped.
+    /// Sends a request and waits for its answer, `timeout` in all, and no longer than the message in work may be handled
+    /// if an actor asks while it handles one. Resolves as soon as the callee answers or ends, or the message is dropped;
+    /// a timeout is noticed up to a millisecond late. The callee does not handle a request whose time is up.
     ///
     /// Cancel safe: dropping the future abandons the request, and the callee's answer then comes back to the callee.
     pub async fn ask<R: Send>(
@@ -74,38 +78,63 @@ impl<M: Send + 'static> Address<M> {
         timeout: Duration,
         make: impl FnOnce(ReplyTo<R>) -> M,
     ) -> Result<R, AskError<M>> {
-        let (reply_to, reply) = reply();
-        match self.try_tell(make(reply_to)) {
-            Ok(()) => match tokio::time::timeout(timeout, reply).await {
-                Ok(answer) => answer.ok_or(AskError::Died),
-                Err(_) => Err(AskError::Timeout),
-            },
+        let now = clock::now();
+        let deadline = clock::add(now, timeout).min(inherited_deadline());
+        let asker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let (reply_to, reply) = reply(Some(asker));
+        let message = make(reply_to);
+        if deadline <= now {
+            return Err(AskError::NotSent(TellError::Expired(message)));
+        }
+        let mut request =
+            Request { callee: self, reply: Some(reply), deadline, entry: None, may_be_answered: false };
+        match self.push(Envelope::new(message, deadline)) {
+            Ok(()) => {}
             Err(TellError::Full(message)) if self.overflow() == Overflow::Wait => {
-                let deadline = deadline_after(timeout);
-                let mut line = pin!(Line { address: self, place: Place::Outside(Some(message)) });
-                match tokio::time::timeout_at(deadline, line.as_mut()).await {
-                    Ok(sent) => sent.map_err(AskError::NotSent)?,
+                let mut line = Line::new(self, message, deadline);
+                request.may_be_answered = true;
+                let sent = poll_fn(|cx| match Pin::new(&mut line).poll(cx) {
+                    Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                    Poll::Pending => request.poll_deadline(cx).map(|()| None),
+                })
+                .await;
+                match sent {
+                    Some(sent) => sent.map_err(AskError::NotSent)?,
                     // The message may have gone in at the last moment; then only the answer is late.
-                    Err(_) => {
+                    None => {
                         return Err(line.leave().map_or(AskError::Timeout, |message| {
                             AskError::NotSent(TellError::Full(message))
                         }));
                     }
                 }
-                match tokio::time::timeout_at(deadline, reply).await {
-                    Ok(answer) => answer.ok_or(AskError::Died),
-                    Err(_) => Err(AskError::Timeout),
-                }
             }
-            Err(refused) => Err(AskError::NotSent(refused)),
+            Err(refused) => return Err(AskError::NotSent(refused)),
         }
+        request.await
     }
 
     /// As [`Address::ask`], for callers whose answer may rightly take any time. `None`: not sent, or died.
     pub(crate) async fn ask_untimed<R: Send>(&self, make: impl FnOnce(ReplyTo<R>) -> M) -> Option<R> {
-        let (reply_to, reply) = reply();
+        let (reply_to, mut reply) = reply(None);
         self.tell(make(reply_to)).await.ok()?;
-        reply.await
+        poll_fn(|cx| reply.poll(cx)).await
+    }
+
+    fn push(&self, envelope: Envelope<M>) -> Result<(), TellError<M>> {
+        match self.0.mailbox.try_push(envelope) {
+            Ok(dropped) if dropped.is_empty() => Ok(()),
+            Ok(dropped) => {
+                self.lose(dropped);
+                Ok(())
+            }
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// Changes how many messages the mailbox holds. What is in it already stays, and senders wait or are refused until it is
+    /// below the bound again. Zero is read as one.
+    pub fn set_capacity(&self, capacity: usize) {
+        self.0.mailbox.set_capacity(capacity);
     }
 
     /// Depth and counts of the mailbox.
@@ -129,14 +158,43 @@ impl<M: Send + 'static> Address<M> {
         self.0.header.lock().is_alive()
     }
 
+    /// An address that does not keep the actor's place.
+    pub fn downgrade(&self) -> WeakAddress<M> {
+        WeakAddress(Arc::downgrade(&self.0))
+    }
+
     #[cold]
-    fn count_dropped(&self, message: M) {
+    fn lose(&self, dropped: Vec<M>) {
         let reason = match self.overflow() {
             Overflow::DropOldest => DeadLetterReason::DroppedOldest,
             Overflow::DropNewest | Overflow::Wait | Overflow::Reject => DeadLetterReason::DroppedNewest,
         };
-        self.0.header.system.dead_letters_add(&self.0.header, reason, 1);
-        drop(message);
+        self.0.header.system.lose(&self.0.header, reason, dropped);
+    }
+}
+
+/// An address that does not keep the memory of an actor that has ended for good.
+pub struct WeakAddress<M>(Weak<TypedSlot<M>>);
+
+impl<M> WeakAddress<M> {
+    /// The address, as long as the system or another address knows the actor's place.
+    pub fn upgrade(&self) -> Option<Address<M>> {
+        self.0.upgrade().map(Address)
+    }
+}
+
+impl<M> Clone for WeakAddress<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M> fmt::Debug for WeakAddress<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.upgrade() {
+            Some(address) => write!(f, "Weak{address:?}"),
+            None => f.write_str("WeakAddress(gone)"),
+        }
     }
 }
 
@@ -158,6 +216,12 @@ pub enum TellError<M> {
     /// The mailbox is full.
     #[error("mailbox is full")]
     Full(M),
+    /// The message alone has more bytes than the mailbox may hold.
+    #[error("message is larger than the mailbox")]
+    TooLarge(M),
+    /// The message's time was up before it was sent.
+    #[error("message expired before it was sent")]
+    Expired(M),
     /// The receiver ended for good.
     #[error("receiver has ended")]
     Closed(M),
@@ -167,7 +231,19 @@ impl<M> TellError<M> {
     /// The message that was not sent.
     pub fn into_message(self) -> M {
         match self {
-            Self::Full(message) | Self::Closed(message) => message,
+            Self::Full(message)
+            | Self::TooLarge(message)
+            | Self::Expired(message)
+            | Self::Closed(message) => message,
+        }
+    }
+
+    pub(crate) fn map<X>(self, map: impl FnOnce(M) -> X) -> TellError<X> {
+        match self {
+            Self::Full(message) => TellError::Full(map(message)),
+            Self::TooLarge(message) => TellError::TooLarge(map(message)),
+            Self::Expired(message) => TellError::Expired(map(message)),
+            Self::Closed(message) => TellError::Closed(map(message)),
         }
     }
 }
@@ -176,6 +252,8 @@ impl<M> fmt::Debug for TellError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
+            Self::TooLarge(_) => f.write_str("TooLarge(..)"),
+            Self::Expired(_) => f.write_str("Expired(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
         }
     }
@@ -212,6 +290,64 @@ pub(crate) fn deadline_after(timeout: Duration) -> Instant {
     now.checked_add(timeout).unwrap_or_else(|| now + YEAR)
 }
 
+/// A request that was sent, or is about to be; dropped, it is abandoned.
+struct Request<'a, M: Send + 'static, R> {
+    callee: &'a Address<M>,
+    /// Taken when the answer is there.
+    reply: Option<Reply<R>>,
+    deadline: i64,
+    entry: Option<Registration>,
+    /// The answer may have come although nobody woke us: somebody else was polled for us before.
+    may_be_answered: bool,
+}
+
+impl<M: Send + 'static, R> Request<'_, M, R> {
+    /// Ready when the time is up. Enters the wait where somebody will wake it.
+    fn poll_deadline(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.deadline == NEVER {
+            return Poll::Pending;
+        }
+        let system = &self.callee.0.header.system;
+        if let Some(entry) = self.entry.take() {
+            system.deadlines().remove(&entry);
+            if clock::now() >= self.deadline {
+                return Poll::Ready(());
+            }
+        }
+        self.entry = Some(system.deadlines().insert(system, self.deadline, cx.waker()));
+        Poll::Pending
+    }
+}
+
+impl<M: Send + 'static, R> Unpin for Request<'_, M, R> {}
+
+impl<M: Send + 'static, R> Future for Request<'_, M, R> {
+    type Output = Result<R, AskError<M>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // An answer before the first poll has woken us already, so the first poll need not look.
+        if self.entry.is_some() || self.may_be_answered || self.deadline == NEVER {
+            let reply = self.reply.as_mut().expect("a request is not polled after its end");
+            if let Poll::Ready(answer) = reply.poll(cx) {
+                self.reply = None;
+                return Poll::Ready(answer.ok_or(AskError::Died));
+            }
+        }
+        self.poll_deadline(cx).map(|()| Err(AskError::Timeout))
+    }
+}
+
+impl<M: Send + 'static, R> Drop for Request<'_, M, R> {
+    fn drop(&mut self) {
+        if let Some(entry) = &self.entry {
+            self.callee.0.header.system.deadlines().remove(entry);
+        }
+        if let Some(reply) = self.reply.take() {
+            reply.abandon(self.callee.0.clone());
+        }
+    }
+}
+
 /// A message in line for room in a mailbox.
 struct Line<'a, M: Send + 'static> {
     address: &'a Address<M>,
@@ -219,17 +355,21 @@ struct Line<'a, M: Send + 'static> {
 }
 
 enum Place<M> {
-    Outside(Option<M>),
+    Outside(Option<Envelope<M>>),
     Waiting(Ticket),
     Done,
 }
 
 impl<M: Send + 'static> Unpin for Line<'_, M> {}
 
-impl<M: Send + 'static> Line<'_, M> {
+impl<'a, M: Send + 'static> Line<'a, M> {
+    fn new(address: &'a Address<M>, message: M, deadline: i64) -> Self {
+        Self { address, place: Place::Outside(Some(Envelope::new(message, deadline))) }
+    }
+
     fn leave(&mut self) -> Option<M> {
         match std::mem::replace(&mut self.place, Place::Done) {
-            Place::Outside(message) => message,
+            Place::Outside(envelope) => envelope.map(|envelope| envelope.message),
             Place::Waiting(ticket) => self.address.0.mailbox.cancel(ticket),
             Place::Done => None,
         }
@@ -241,9 +381,9 @@ impl<M: Send + 'static> Future for Line<'_, M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mailbox = &self.address.0.mailbox;
-        if let Place::Outside(message) = &mut self.place {
-            let message = message.take().expect("a message is outside the line until it is in it");
-            match mailbox.push_or_wait(message, cx.waker()) {
+        if let Place::Outside(envelope) = &mut self.place {
+            let envelope = envelope.take().expect("a message is outside the line until it is in it");
+            match mailbox.push_or_wait(envelope, cx.waker()) {
                 Ok(ticket) => self.place = Place::Waiting(ticket),
                 Err(refused) => {
                     self.place = Place::Done;
@@ -272,6 +412,7 @@ impl<M> From<Refused<M>> for TellError<M> {
     fn from(refused: Refused<M>) -> Self {
         match refused {
             Refused::Full(message) => Self::Full(message),
+            Refused::TooLarge(message) => Self::TooLarge(message),
             Refused::Closed(message) => Self::Closed(message),
         }
     }

@@ -45,25 +45,41 @@
 
 mod actor;
 mod address;
+mod clock;
+mod deadline;
+mod envelope;
 mod exit;
 mod lifecycle;
 mod link;
 mod mailbox;
 mod observe;
+mod recipient;
 mod registry;
 mod reply;
 mod slot;
+mod stuck;
 mod supervisor;
+mod sync;
+mod sys;
 mod system;
+mod tasks;
+mod trace;
 
-pub use actor::{Actor, ActorId, Context, KillFlag, MonitorRef, Signal};
-pub use address::{Address, AskError, TellError};
+pub use actor::{Actor, ActorId, Context, KillFlag, MonitorRef, NoCodeChange, Signal};
+pub use address::{Address, AskError, TellError, WeakAddress};
 pub use exit::{Exit, ExitReason, PanicReport};
-pub use mailbox::{MailboxOptions, MailboxStats, Overflow};
-pub use observe::{DeadLetterCounts, DeadLetterReason, Event, Events, Lagged, NodeKind, NodeState, TreeNode};
+pub use mailbox::{Latency, MailboxOptions, MailboxStats, Overflow, Priority};
+pub use observe::{
+    DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Lagged, Metrics, NodeKind,
+    NodeState, TreeNode,
+};
+pub use recipient::Recipient;
 pub use reply::ReplyTo;
 pub use supervisor::{
     ChildError, ChildInfo, ChildSpec, Restart, Shutdown, Strategy, Supervisor, SupervisorError,
     SupervisorSpec,
 };
-pub use system::{ShutdownReport, SpawnError, StartError, System};
+pub use sys::{Sys, SysError, Trace, TraceEntry};
+pub use system::{ShutdownReport, SpawnError, StartError, System, SystemOptions};
+pub use tasks::{StreamRef, TimerRef};
+pub use trace::{NotATraceparent, TraceContext};

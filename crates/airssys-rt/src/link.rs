@@ -24,13 +24,13 @@ impl Header {
             return;
         }
         // Ours first: if the other ends between the two steps, its exit finds our half and removes it.
-        if !insert(&mut self.lock().relations.links, other) {
+        if !insert(&mut self.lock().rare_mut().relations.links, other) {
             return;
         }
         let linked = self.system.slot(other).is_some_and(|slot| {
             let mut control = slot.header.lock();
             control.is_alive() && {
-                insert(&mut control.relations.links, self.id);
+                insert(&mut control.rare_mut().relations.links, self.id);
                 true
             }
         });
@@ -41,21 +41,25 @@ impl Header {
 
     pub(crate) fn unlink(&self, other: ActorId) {
         let mut control = self.lock();
-        control.relations.links.retain(|id| *id != other);
-        control.notices.retain(|notice| !matches!(notice, Signal::Exit(exit) if exit.id == other));
+        if let Some(rare) = control.existing_rare() {
+            rare.relations.links.retain(|id| *id != other);
+            rare.notices.retain(|notice| !matches!(notice, Signal::Exit(exit) if exit.id == other));
+        }
         drop(control);
-        if let Some(slot) = self.system.slot(other) {
-            slot.header.lock().relations.links.retain(|id| *id != self.id);
+        if let Some(slot) = self.system.slot(other)
+            && let Some(rare) = slot.header.lock().existing_rare()
+        {
+            rare.relations.links.retain(|id| *id != self.id);
         }
     }
 
     pub(crate) fn monitor(&self, target: ActorId) -> MonitorRef {
-        let monitor = MonitorRef { number: self.system.next_monitor(), target };
-        self.lock().relations.watching.push(monitor);
+        let monitor = MonitorRef { number: self.system.next_number(), target };
+        self.lock().rare_mut().relations.watching.push(monitor);
         let watched = self.system.slot(target).is_some_and(|slot| {
             let mut control = slot.header.lock();
             control.is_alive() && {
-                control.relations.watchers.push((monitor, self.id));
+                control.rare_mut().relations.watchers.push((monitor, self.id));
                 true
             }
         });
@@ -66,12 +70,11 @@ impl Header {
     }
 
     pub(crate) fn demonitor(&self, monitor: MonitorRef) {
-        let mut control = self.lock();
-        control.relations.watching.retain(|known| *known != monitor);
-        control
-            .notices
-            .retain(|notice| !matches!(notice, Signal::Down { monitor: known, .. } if *known == monitor));
-        drop(control);
+        if let Some(rare) = self.lock().existing_rare() {
+            rare.relations.watching.retain(|known| *known != monitor);
+            rare.notices
+                .retain(|notice| !matches!(notice, Signal::Down { monitor: known, .. } if *known == monitor));
+        }
         self.forget_watcher(monitor);
     }
 
@@ -79,19 +82,23 @@ impl Header {
     pub(crate) fn child_exit(&self, exit: Exit) {
         let mut control = self.lock();
         if control.is_alive() {
-            control.notices.push_back(Signal::Exit(exit));
+            control.rare_mut().notices.push_back(Signal::Exit(exit));
             self.raise(control, NOTICE);
         }
     }
 
     /// Forgets that a child ended, because its supervisor ended it and has seen it end.
     pub(crate) fn forget_exit(&self, id: ActorId) {
-        self.lock().notices.retain(|notice| !matches!(notice, Signal::Exit(exit) if exit.id == id));
+        if let Some(rare) = self.lock().existing_rare() {
+            rare.notices.retain(|notice| !matches!(notice, Signal::Exit(exit) if exit.id == id));
+        }
     }
 
     fn linked_exit(&self, exit: &Exit) {
         let mut control = self.lock();
-        let links = &mut control.relations.links;
+        let Some(links) = control.existing_rare().map(|rare| &mut rare.relations.links) else {
+            return;
+        };
         let Some(index) = links.iter().position(|id| *id == exit.id) else {
             return;
         };
@@ -100,7 +107,7 @@ impl Header {
             return;
         }
         if control.trap_exits {
-            control.notices.push_back(Signal::Exit(exit.clone()));
+            control.rare_mut().notices.push_back(Signal::Exit(exit.clone()));
             self.raise(control, NOTICE);
         } else if !matches!(exit.reason, ExitReason::Normal) {
             control.request_exit(exit.reason.clone());
@@ -110,19 +117,23 @@ impl Header {
 
     fn down(&self, monitor: MonitorRef, exit: Exit) {
         let mut control = self.lock();
-        let watching = &mut control.relations.watching;
+        let Some(watching) = control.existing_rare().map(|rare| &mut rare.relations.watching) else {
+            return;
+        };
         // Not ours any more: demonitored, or made by an earlier incarnation.
         let Some(index) = watching.iter().position(|known| *known == monitor) else {
             return;
         };
         watching.swap_remove(index);
-        control.notices.push_back(Signal::Down { monitor, exit });
+        control.rare_mut().notices.push_back(Signal::Down { monitor, exit });
         self.raise(control, NOTICE);
     }
 
     fn forget_watcher(&self, monitor: MonitorRef) {
-        if let Some(slot) = self.system.slot(monitor.target) {
-            slot.header.lock().relations.watchers.retain(|(known, _)| *known != monitor);
+        if let Some(slot) = self.system.slot(monitor.target)
+            && let Some(rare) = slot.header.lock().existing_rare()
+        {
+            rare.relations.watchers.retain(|(known, _)| *known != monitor);
         }
     }
 }

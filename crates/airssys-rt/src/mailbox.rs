@@ -7,156 +7,158 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-/// Buffers larger than this are given back when the mailbox runs empty, so a burst does not cost memory for ever.
-const KEPT_BUFFER_LEN_MAX: usize = 256;
+use crate::clock;
+use crate::envelope::Envelope;
+use crate::sync::{AtomicBool, AtomicI64, AtomicUsize, Mutex, MutexGuard, fence};
 
-/// How much a mailbox holds and what it does when full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MailboxOptions {
-    /// Messages it holds; zero is read as one.
-    pub capacity: usize,
-    /// What happens to a message that does not fit.
-    pub overflow: Overflow,
-}
+// The paths are written out so that a model of the mailbox can be built from the same files.
+#[path = "mailbox/batch.rs"]
+mod batch;
+#[path = "mailbox/latency.rs"]
+mod latency;
+#[path = "mailbox/options.rs"]
+mod options;
+#[path = "mailbox/rules.rs"]
+mod rules;
 
-impl Default for MailboxOptions {
-    /// 1024 messages, and senders wait.
-    fn default() -> Self {
-        Self { capacity: 1024, overflow: Overflow::Wait }
-    }
-}
+pub(crate) use batch::Batch;
+use latency::Histogram;
+pub use latency::Latency;
+pub use options::{MailboxOptions, MailboxStats, Overflow, Priority};
+pub(crate) use rules::Rules;
+use rules::{Books, Lanes};
 
-/// What the receiver decided for messages that do not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overflow {
-    /// `tell` waits for room; `try_tell` returns the message.
-    Wait,
-    /// The message comes back to the sender.
-    Reject,
-    /// The oldest queued message becomes a dead letter to make room.
-    DropOldest,
-    /// The new message becomes a dead letter; its sender is not told.
-    DropNewest,
-}
-
-/// Counts of one mailbox. At rest `accepted = handled + dropped + depth`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MailboxStats {
-    /// Messages waiting to be handled.
-    pub depth: usize,
-    /// The bound on `depth`.
-    pub capacity: usize,
-    /// Messages whose sender was told they were sent.
-    pub accepted: u64,
-    /// Messages given to a handler.
-    pub handled: u64,
-    /// Messages returned to their sender.
-    pub rejected: u64,
-    /// Accepted messages that became dead letters.
-    pub dropped: u64,
-}
+/// One message in this many is sampled: a clock is read when it is sent and when it is handled.
+const SAMPLE_EVERY: u64 = 256;
+/// The first sample of a mailbox, so that one with little traffic has samples too, and an idle one has no histogram.
+const FIRST_SAMPLE: u64 = 16;
 
 /// Why a message was not put in the mailbox.
 pub(crate) enum Refused<M> {
     Full(M),
+    TooLarge(M),
     Closed(M),
 }
 
 /// A place in the line of senders waiting for room.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
 pub(crate) struct Mailbox<M> {
     queue: Mutex<Queue<M>>,
     /// Messages the receiver took and has not handled. Written by the receiver, read by senders who find the mailbox full.
     in_hand: AtomicUsize,
-    /// Whether senders wait for room; true only while `Queue::waiting` is not empty.
+    /// When the message that is sampled was sent; 0 while none is.
+    sampled_at: AtomicI64,
+    /// Whether senders wait for room; true only while `Extra::waiting` is not empty.
     has_waiting: AtomicBool,
-    capacity: usize,
     overflow: Overflow,
+    /// The receiver takes one message at a time, because what is in its hand is out of the reach of the rules.
+    one_by_one: bool,
 }
 
 struct Queue<M> {
-    messages: VecDeque<M>,
+    messages: VecDeque<Envelope<M>>,
     /// Upper bound of `in_hand`, as of the receiver's last visit: spares senders the receiver's cache line.
     in_hand_max: usize,
+    capacity: usize,
+    /// Up to here a message goes in without further question; 0 where there are questions.
+    unquestioned_max: usize,
     open: bool,
     parked: bool,
     receiver: Option<Waker>,
-    waiting: VecDeque<Waiting<M>>,
-    next_ticket: u64,
     accepted: u64,
     rejected: u64,
     dropped: u64,
+    /// What most mailboxes never need.
+    extra: Option<Box<Extra<M>>>,
+}
+
+struct Extra<M> {
+    waiting: VecDeque<Waiting<M>>,
+    next_ticket: u64,
+    books: Option<Books<M>>,
+    lanes: Option<Lanes<M>>,
+    waits: Option<Histogram>,
 }
 
 struct Waiting<M> {
     ticket: Ticket,
-    message: M,
+    envelope: Envelope<M>,
     sender: Waker,
 }
 
 impl<M> Mailbox<M> {
-    pub(crate) fn new(options: MailboxOptions) -> Self {
-        Self {
-            queue: Mutex::new(Queue {
-                messages: VecDeque::new(),
-                in_hand_max: 0,
-                open: true,
-                parked: false,
-                receiver: None,
-                waiting: VecDeque::new(),
-                next_ticket: 0,
-                accepted: 0,
-                rejected: 0,
-                dropped: 0,
-            }),
-            in_hand: AtomicUsize::new(0),
-            has_waiting: AtomicBool::new(false),
+    pub(crate) fn new(options: MailboxOptions, rules: Rules<M>) -> Self {
+        let books = (options.bytes < usize::MAX).then(|| Books::new(options.bytes, rules.bytes_of));
+        let lanes = options.priorities.then(|| Lanes::new(rules.priority));
+        let is_plain = books.is_none() && lanes.is_none();
+        let extra = (!is_plain).then(|| Box::new(Extra { books, lanes, ..Extra::default() }));
+        let queue = Queue {
+            messages: VecDeque::new(),
+            in_hand_max: 0,
             capacity: options.capacity.max(1),
+            unquestioned_max: 0,
+            open: true,
+            parked: false,
+            receiver: None,
+            accepted: 0,
+            rejected: 0,
+            dropped: 0,
+            extra,
+        };
+        let mailbox = Self {
+            queue: Mutex::new(queue),
+            in_hand: AtomicUsize::new(0),
+            sampled_at: AtomicI64::new(0),
+            has_waiting: AtomicBool::new(false),
             overflow: options.overflow,
-        }
+            one_by_one: !is_plain || options.overflow == Overflow::DropOldest,
+        };
+        mailbox.lock().question();
+        mailbox
     }
 
     pub(crate) fn overflow(&self) -> Overflow {
         self.overflow
     }
 
-    /// Puts a message in, or evicts by policy: `Ok(Some(_))` is the message that was dropped to obey it.
-    pub(crate) fn try_push(&self, message: M) -> Result<Option<M>, Refused<M>> {
+    /// Puts a message in, or drops some by policy and returns them.
+    pub(crate) fn try_push(&self, envelope: Envelope<M>) -> Result<Vec<M>, Refused<M>> {
         let queue = self.lock();
-        if queue.open && queue.messages.len() + queue.in_hand_max < self.capacity {
-            Self::accept(queue, message);
-            return Ok(None);
+        if queue.messages.len() + queue.in_hand_max < queue.unquestioned_max {
+            self.accept(queue, envelope);
+            return Ok(Vec::new());
         }
-        self.push_when_tight(queue, message)
+        self.push_when_tight(queue, envelope)
     }
 
-    pub(crate) fn push_beyond_capacity(&self, message: M) -> Result<(), Refused<M>> {
+    pub(crate) fn push_beyond_capacity(&self, envelope: Envelope<M>) -> Result<(), Refused<M>> {
         let mut queue = self.lock();
         if !queue.open {
             queue.rejected += 1;
-            return Err(Refused::Closed(message));
+            return Err(Refused::Closed(envelope.message));
         }
-        Self::accept(queue, message);
+        self.accept(queue, envelope);
         Ok(())
     }
 
     /// For a message that [`Mailbox::try_push`] refused as it was full: keeps it in line for room and returns a ticket.
-    pub(crate) fn push_or_wait(&self, message: M, sender: &Waker) -> Result<Ticket, Refused<M>> {
+    pub(crate) fn push_or_wait(&self, envelope: Envelope<M>, sender: &Waker) -> Result<Ticket, Refused<M>> {
         let mut queue = self.lock();
         if !queue.open {
-            return Err(Refused::Closed(message));
+            return Err(Refused::Closed(envelope.message));
         }
         // The refusal that sent the message here is not the last word.
         queue.rejected -= 1;
-        let ticket = Ticket(queue.next_ticket);
-        queue.next_ticket += 1;
-        queue.waiting.push_back(Waiting { ticket, message, sender: sender.clone() });
+        let extra = queue.extra_mut();
+        let ticket = Ticket(extra.next_ticket);
+        extra.next_ticket += 1;
+        extra.waiting.push_back(Waiting { ticket, envelope, sender: sender.clone() });
         self.has_waiting.store(true, Ordering::Relaxed);
         // Pairs with the fence in `relieve`: either we see the room the receiver made, or it sees us waiting.
         fence(Ordering::SeqCst);
@@ -167,16 +169,17 @@ impl<M> Mailbox<M> {
     /// `Ready(Ok)` once the message of this ticket is in the mailbox. After `Ready` the ticket is spent.
     pub(crate) fn poll_ticket(&self, ticket: Ticket, cx: &Context<'_>) -> Poll<Result<(), Refused<M>>> {
         let mut queue = self.lock();
-        let Ok(index) = queue.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) else {
+        let is_open = queue.open;
+        let Some(waiting) = queue.waiting_mut(ticket) else {
             return Poll::Ready(Ok(()));
         };
-        if queue.open {
-            if !queue.waiting[index].sender.will_wake(cx.waker()) {
-                queue.waiting[index].sender = cx.waker().clone();
+        if is_open {
+            if !waiting.sender.will_wake(cx.waker()) {
+                waiting.sender = cx.waker().clone();
             }
             return Poll::Pending;
         }
-        match self.leave_line(queue, index) {
+        match self.leave_line(queue, ticket) {
             Some(message) => Poll::Ready(Err(Refused::Closed(message))),
             None => Poll::Ready(Ok(())),
         }
@@ -184,36 +187,66 @@ impl<M> Mailbox<M> {
 
     /// Leaves the line. `None` if the message was sent before.
     pub(crate) fn cancel(&self, ticket: Ticket) -> Option<M> {
-        let queue = self.lock();
-        let index = queue.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket).ok()?;
-        self.leave_line(queue, index)
+        self.leave_line(self.lock(), ticket)
+    }
+
+    /// Changes the bound while it is in use. What is in it already stays.
+    pub(crate) fn set_capacity(&self, capacity: usize) {
+        let mut queue = self.lock();
+        queue.capacity = capacity.max(1);
+        queue.question();
+        self.admit(queue);
     }
 
     pub(crate) fn stats(&self) -> MailboxStats {
         let queue = self.lock();
-        let depth = queue.messages.len() + self.in_hand.load(Ordering::Relaxed);
+        let depth = queue.len() + self.in_hand.load(Ordering::Relaxed);
+        let extra = queue.extra.as_ref();
         MailboxStats {
             depth,
-            capacity: self.capacity,
+            capacity: queue.capacity,
+            bytes: extra.and_then(|extra| extra.books.as_ref()).map_or(0, Books::bytes),
             accepted: queue.accepted,
             handled: queue.accepted.saturating_sub(queue.dropped + depth as u64),
             rejected: queue.rejected,
             dropped: queue.dropped,
+            latency: extra
+                .and_then(|extra| extra.waits.as_ref())
+                .map_or(Latency::default(), Histogram::latency),
+        }
+    }
+
+    /// Counts a message the receiver took and did not handle.
+    pub(crate) fn count_dropped(&self) {
+        self.lock().dropped += 1;
+    }
+
+    /// The sampled message has come to its handler.
+    pub(crate) fn record_wait(&self) {
+        let since = self.sampled_at.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            let wait = clock::now() - since;
+            self.lock().extra_mut().waits.get_or_insert_with(Histogram::new).record(wait);
         }
     }
 
     /// Lets messages in again after [`Mailbox::close`].
     pub(crate) fn open(&self) {
-        self.lock().open = true;
+        let mut queue = self.lock();
+        queue.open = true;
+        queue.question();
     }
 
     /// Refuses messages from now on and returns those that were queued; what a receiver has in hand follows from its drop.
-    pub(crate) fn close(&self) -> VecDeque<M> {
+    pub(crate) fn close(&self) -> Vec<VecDeque<Envelope<M>>> {
         let mut queue = self.lock();
         queue.open = false;
-        let left = mem::take(&mut queue.messages);
-        queue.dropped += left.len() as u64;
-        let senders: Vec<Waker> = queue.waiting.iter().map(|waiting| waiting.sender.clone()).collect();
+        queue.question();
+        let left = queue.take_all();
+        queue.dropped += left.iter().map(VecDeque::len).sum::<usize>() as u64;
+        self.sampled_at.store(0, Ordering::Relaxed);
+        let line = queue.extra.as_ref().map(|extra| extra.waiting.iter());
+        let senders: Vec<Waker> = line.into_iter().flatten().map(|waiting| waiting.sender.clone()).collect();
         drop(queue);
         senders.into_iter().for_each(Waker::wake);
         left
@@ -240,9 +273,8 @@ impl<M> Mailbox<M> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(mut queue: MutexGuard<'_, Queue<M>>, message: M) {
-        queue.messages.push_back(message);
-        queue.accepted += 1;
+    fn accept(&self, mut queue: MutexGuard<'_, Queue<M>>, envelope: Envelope<M>) {
+        self.put(&mut queue, envelope);
         if queue.parked {
             queue.parked = false;
             let receiver = queue.receiver.clone();
@@ -253,57 +285,95 @@ impl<M> Mailbox<M> {
         }
     }
 
+    fn put(&self, queue: &mut Queue<M>, mut envelope: Envelope<M>) {
+        if queue.accepted % SAMPLE_EVERY == FIRST_SAMPLE {
+            self.sample(&mut envelope);
+        }
+        queue.accepted += 1;
+        queue.place(envelope);
+    }
+
+    #[cold]
+    fn sample(&self, envelope: &mut Envelope<M>) {
+        let at = clock::now().max(1);
+        if self.sampled_at.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            envelope.set_sampled();
+        }
+    }
+
     #[cold]
     fn push_when_tight(
         &self,
         mut queue: MutexGuard<'_, Queue<M>>,
-        message: M,
-    ) -> Result<Option<M>, Refused<M>> {
+        envelope: Envelope<M>,
+    ) -> Result<Vec<M>, Refused<M>> {
         if !queue.open {
             queue.rejected += 1;
-            return Err(Refused::Closed(message));
+            return Err(Refused::Closed(envelope.message));
+        }
+        if !queue.could_ever_hold(&envelope) {
+            queue.rejected += 1;
+            return Err(Refused::TooLarge(envelope.message));
         }
         // Whoever waits in line comes first: to a newcomer the room they will take is not there.
-        if queue.waiting.is_empty() && self.has_room(&mut queue) {
-            Self::accept(queue, message);
-            return Ok(None);
+        if !queue.has_line() && self.has_room(&mut queue, &envelope) {
+            self.accept(queue, envelope);
+            return Ok(Vec::new());
         }
         match self.overflow {
             Overflow::Wait | Overflow::Reject => {
                 queue.rejected += 1;
-                Err(Refused::Full(message))
+                Err(Refused::Full(envelope.message))
             }
-            Overflow::DropOldest => {
-                let oldest = queue.messages.pop_front();
-                queue.dropped += u64::from(oldest.is_some());
-                Self::accept(queue, message);
-                Ok(oldest)
-            }
+            Overflow::DropOldest => Ok(self.push_by_eviction(queue, envelope)),
             Overflow::DropNewest => {
                 queue.accepted += 1;
                 queue.dropped += 1;
-                Ok(Some(message))
+                Ok(vec![envelope.message])
             }
         }
     }
 
+    fn push_by_eviction(&self, mut queue: MutexGuard<'_, Queue<M>>, envelope: Envelope<M>) -> Vec<M> {
+        let mut evicted = Vec::new();
+        while !self.has_room(&mut queue, &envelope) {
+            let Some(oldest) = queue.evict_for(&envelope) else {
+                queue.accepted += 1;
+                queue.dropped += 1;
+                evicted.push(envelope.message);
+                return evicted;
+            };
+            queue.dropped += 1;
+            if oldest.is_sampled() {
+                self.sampled_at.store(0, Ordering::Relaxed);
+            }
+            evicted.push(oldest.message);
+        }
+        self.accept(queue, envelope);
+        evicted
+    }
+
     /// Exact, at the price of reading what the receiver writes.
-    fn has_room(&self, queue: &mut Queue<M>) -> bool {
+    fn has_room(&self, queue: &mut Queue<M>, envelope: &Envelope<M>) -> bool {
         queue.in_hand_max = self.in_hand.load(Ordering::Relaxed);
-        queue.messages.len() + queue.in_hand_max < self.capacity
+        let books = queue.extra.as_ref().and_then(|extra| extra.books.as_ref());
+        queue.len() + queue.in_hand_max < queue.capacity && books.is_none_or(|books| books.fits(envelope))
     }
 
     /// Moves waiting senders' messages in, first come first served, while there is room.
     fn admit(&self, mut queue: MutexGuard<'_, Queue<M>>) {
         let mut wake = Vec::new();
-        while queue.open && !queue.waiting.is_empty() && self.has_room(&mut queue) {
-            if let Some(waiting) = queue.waiting.pop_front() {
-                queue.messages.push_back(waiting.message);
-                queue.accepted += 1;
-                wake.push(waiting.sender);
+        while queue.open
+            && let Some(first) = queue.extra.as_mut().and_then(|extra| extra.waiting.pop_front())
+        {
+            if !self.has_room(&mut queue, &first.envelope) {
+                queue.extra_mut().waiting.push_front(first);
+                break;
             }
+            self.put(&mut queue, first.envelope);
+            wake.push(first.sender);
         }
-        self.has_waiting.store(!queue.waiting.is_empty(), Ordering::Relaxed);
+        self.has_waiting.store(queue.has_line(), Ordering::Relaxed);
         if !wake.is_empty() && queue.parked {
             queue.parked = false;
             wake.extend(queue.receiver.clone());
@@ -312,83 +382,109 @@ impl<M> Mailbox<M> {
         wake.into_iter().for_each(Waker::wake);
     }
 
-    fn leave_line(&self, mut queue: MutexGuard<'_, Queue<M>>, index: usize) -> Option<M> {
-        let waiting = queue.waiting.remove(index)?;
+    fn leave_line(&self, mut queue: MutexGuard<'_, Queue<M>>, ticket: Ticket) -> Option<M> {
+        let line = &mut queue.extra.as_mut()?.waiting;
+        let index = line.binary_search_by_key(&ticket, |waiting| waiting.ticket).ok()?;
+        let waiting = line.remove(index)?;
         queue.rejected += 1;
-        self.has_waiting.store(!queue.waiting.is_empty(), Ordering::Relaxed);
-        Some(waiting.message)
+        // Whoever was behind may fit where this one did not.
+        self.admit(queue);
+        Some(waiting.envelope.message)
     }
 }
 
-/// What the receiver holds between visits to the mailbox. One per mailbox at a time.
-pub(crate) struct Batch<M> {
-    messages: VecDeque<M>,
-}
-
-impl<M> Batch<M> {
-    pub(crate) fn new() -> Self {
-        Self { messages: VecDeque::new() }
+impl<M> Queue<M> {
+    /// Works out `unquestioned_max`; to be called when what it depends on changes.
+    fn question(&mut self) {
+        let is_plain = self.extra.as_ref().is_none_or(|extra| extra.books.is_none() && extra.lanes.is_none());
+        self.unquestioned_max = if self.open && is_plain { self.capacity } else { 0 };
     }
 
-    /// The next message, without waiting. From here on it counts as handled.
-    pub(crate) fn pop(&mut self, mailbox: &Mailbox<M>) -> Option<M> {
-        let Some(message) = self.messages.pop_front() else {
-            return self.refill(mailbox, false);
-        };
-        mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
-        if mailbox.has_waiting.load(Ordering::Relaxed) {
-            mailbox.admit(mailbox.lock());
-        }
-        Some(message)
+    fn extra_mut(&mut self) -> &mut Extra<M> {
+        self.extra.get_or_insert_with(Box::default)
     }
 
-    /// As [`Batch::pop`]; when there is nothing, the next message wakes the receiver.
-    pub(crate) fn pop_or_park(&mut self, mailbox: &Mailbox<M>) -> Option<M> {
-        if self.messages.is_empty() { self.refill(mailbox, true) } else { self.pop(mailbox) }
+    fn has_line(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| !extra.waiting.is_empty())
     }
 
-    /// Gives back what was taken, in front of what came since. Messages for a closed mailbox are returned: they are lost.
-    pub(crate) fn put_back(&mut self, mailbox: &Mailbox<M>) -> VecDeque<M> {
-        let mut queue = mailbox.lock();
-        let mut messages = mem::take(&mut self.messages);
-        queue.in_hand_max = 0;
-        queue.parked = false;
-        mailbox.in_hand.store(0, Ordering::Relaxed);
-        if !queue.open {
-            queue.dropped += messages.len() as u64;
-            return messages;
-        }
-        messages.append(&mut queue.messages);
-        queue.messages = messages;
-        mailbox.admit(queue);
-        VecDeque::new()
+    fn waiting_mut(&mut self, ticket: Ticket) -> Option<&mut Waiting<M>> {
+        let line = &mut self.extra.as_mut()?.waiting;
+        let index = line.binary_search_by_key(&ticket, |waiting| waiting.ticket).ok()?;
+        line.get_mut(index)
     }
 
-    fn refill(&mut self, mailbox: &Mailbox<M>, park: bool) -> Option<M> {
-        let mut queue = mailbox.lock();
-        let message = if mailbox.overflow == Overflow::DropOldest {
-            // What is in hand is out of senders' reach, and the oldest must be within it.
-            queue.messages.pop_front()
-        } else {
-            mem::swap(&mut queue.messages, &mut self.messages);
-            self.messages.pop_front()
-        };
-        queue.in_hand_max = self.messages.len();
-        mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
-        queue.parked = park && message.is_none();
-        if message.is_none() {
-            for buffer in [&mut queue.messages, &mut self.messages] {
-                if buffer.capacity() > KEPT_BUFFER_LEN_MAX {
-                    *buffer = VecDeque::new();
-                }
+    fn could_ever_hold(&self, envelope: &Envelope<M>) -> bool {
+        let books = self.extra.as_ref().and_then(|extra| extra.books.as_ref());
+        books.is_none_or(|books| books.could_ever_fit(envelope))
+    }
+
+    fn len(&self) -> usize {
+        let lanes = self.extra.as_ref().and_then(|extra| extra.lanes.as_ref());
+        self.messages.len() + lanes.map_or(0, Lanes::len)
+    }
+
+    fn place(&mut self, envelope: Envelope<M>) {
+        if let Some(extra) = &mut self.extra {
+            if let Some(books) = &mut extra.books {
+                books.add(&envelope);
+            }
+            if let Some(lanes) = &mut extra.lanes {
+                return lanes.push(&mut self.messages, envelope);
             }
         }
-        if !queue.waiting.is_empty() {
-            mailbox.admit(queue);
+        self.messages.push_back(envelope);
+    }
+
+    /// The next message by the rules.
+    fn take_one(&mut self) -> Option<Envelope<M>> {
+        let Some(extra) = &mut self.extra else {
+            return self.messages.pop_front();
+        };
+        let envelope = match &mut extra.lanes {
+            Some(lanes) => lanes.pop(&mut self.messages),
+            None => self.messages.pop_front(),
+        }?;
+        if let Some(books) = &mut extra.books {
+            books.remove(&envelope);
         }
-        message
+        Some(envelope)
+    }
+
+    fn evict_for(&mut self, newcomer: &Envelope<M>) -> Option<Envelope<M>> {
+        let Some(extra) = &mut self.extra else {
+            return self.messages.pop_front();
+        };
+        let envelope = match &mut extra.lanes {
+            Some(lanes) => lanes.evict_for(&mut self.messages, newcomer),
+            None => self.messages.pop_front(),
+        }?;
+        if let Some(books) = &mut extra.books {
+            books.remove(&envelope);
+        }
+        Some(envelope)
+    }
+
+    fn take_all(&mut self) -> Vec<VecDeque<Envelope<M>>> {
+        let mut all = vec![mem::take(&mut self.messages)];
+        if let Some(extra) = &mut self.extra {
+            if let Some(lanes) = &mut extra.lanes {
+                all.extend(lanes.take());
+            }
+            if let Some(books) = &mut extra.books {
+                books.clear();
+            }
+        }
+        all
+    }
+}
+
+impl<M> Default for Extra<M> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), next_ticket: 0, books: None, lanes: None, waits: None }
     }
 }
 
 #[cfg(test)]
+#[path = "mailbox/tests.rs"]
 mod tests;

@@ -2,11 +2,13 @@
 //!
 //! Nothing here asks an actor, so it answers also when an actor does not.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::actor::ActorId;
 use crate::exit::ExitReason;
@@ -70,6 +72,16 @@ pub enum Event {
         /// That end.
         reason: ExitReason,
     },
+    /// An actor has run for this long without awaiting. Said once per handler; see
+    /// [`SystemOptions::stuck_after`](crate::SystemOptions::stuck_after).
+    Stuck {
+        /// Who.
+        id: ActorId,
+        /// Its name.
+        name: Arc<str>,
+        /// For how long at least.
+        since: Duration,
+    },
     /// Messages were lost on purpose.
     DeadLetter {
         /// Whose mailbox they were for.
@@ -119,6 +131,7 @@ pub struct Lagged {
 /// Why a message was lost on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum DeadLetterReason {
     /// Its receiver ended for good before it was handled.
     Closed,
@@ -126,6 +139,12 @@ pub enum DeadLetterReason {
     DroppedOldest,
     /// It came to a full mailbox with [`Overflow::DropNewest`](crate::Overflow::DropNewest).
     DroppedNewest,
+    /// Its time was up before it was handled.
+    Expired,
+    /// It came from a timer or a stream of the receiver, whose full mailbox refused it.
+    Refused,
+    /// It was an answer, and the asker had given up.
+    LateReply,
 }
 
 /// How many messages were lost on purpose, by reason, since the system began.
@@ -137,6 +156,60 @@ pub struct DeadLetterCounts {
     pub dropped_oldest: u64,
     /// [`DeadLetterReason::DroppedNewest`].
     pub dropped_newest: u64,
+    /// [`DeadLetterReason::Expired`].
+    pub expired: u64,
+    /// [`DeadLetterReason::Refused`].
+    pub refused: u64,
+    /// [`DeadLetterReason::LateReply`].
+    pub late_replies: u64,
+}
+
+/// One message that was lost on purpose.
+pub struct DeadLetter {
+    /// Whose mailbox it was for.
+    pub id: ActorId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why it was lost.
+    pub reason: DeadLetterReason,
+    /// The message, of the receiver's message type.
+    pub message: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for DeadLetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeadLetter({} {}: {:?})", self.id, self.name, self.reason)
+    }
+}
+
+/// The one reader of a system's dead letters; see [`System::read_dead_letters`](crate::System::read_dead_letters). Late
+/// replies are counted but not read: they go back to who gave them.
+pub struct DeadLetters(mpsc::Receiver<DeadLetter>);
+
+impl DeadLetters {
+    /// The next one; `None` when another reader has taken over or the system is gone. Cancel safe.
+    pub async fn next(&mut self) -> Option<DeadLetter> {
+        self.0.recv().await
+    }
+
+    /// As [`DeadLetters::next`] without waiting; `None` also when none was lost since.
+    pub fn try_next(&mut self) -> Option<DeadLetter> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// Where a system's figures go, as they arise; see [`SystemOptions::metrics`](crate::SystemOptions::metrics). Called on the
+/// actors' own threads, so it must be quick and must not block.
+pub trait Metrics: Send + Sync + 'static {
+    /// An actor has handled `messages` messages since it was last counted, and now waits or lets others run.
+    fn turn(&self, id: ActorId, name: &str, messages: u32) {
+        let _ = (id, name, messages);
+    }
+
+    /// Something happened.
+    fn event(&self, event: &Event) {
+        let _ = event;
+    }
 }
 
 /// One actor or supervisor, with those below it in start order.
@@ -187,18 +260,22 @@ pub enum NodeState {
 /// The system's side of all of it.
 pub(crate) struct Observatory {
     events: broadcast::Sender<Event>,
-    closed: AtomicU64,
-    dropped_oldest: AtomicU64,
-    dropped_newest: AtomicU64,
+    metrics: Option<Arc<dyn Metrics>>,
+    dead_letter_counts: [AtomicU64; DEAD_LETTER_REASONS],
+    has_dead_letter_reader: AtomicBool,
+    dead_letters: Mutex<Option<mpsc::Sender<DeadLetter>>>,
 }
 
+const DEAD_LETTER_REASONS: usize = DeadLetterReason::LateReply as usize + 1;
+
 impl Observatory {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(metrics: Option<Arc<dyn Metrics>>) -> Self {
         Self {
             events: broadcast::Sender::new(EVENTS_MAX),
-            closed: AtomicU64::new(0),
-            dropped_oldest: AtomicU64::new(0),
-            dropped_newest: AtomicU64::new(0),
+            metrics,
+            dead_letter_counts: Default::default(),
+            has_dead_letter_reader: AtomicBool::new(false),
+            dead_letters: Mutex::new(None),
         }
     }
 
@@ -206,28 +283,62 @@ impl Observatory {
         Events(self.events.subscribe())
     }
 
+    pub(crate) fn metrics(&self) -> Option<&dyn Metrics> {
+        self.metrics.as_deref()
+    }
+
     /// Makes the event only if somebody listens.
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
-        if self.events.receiver_count() > 0 {
+        let has_readers = self.events.receiver_count() > 0;
+        if !has_readers && self.metrics.is_none() {
+            return;
+        }
+        let event = event();
+        if let Some(metrics) = &self.metrics {
+            metrics.event(&event);
+        }
+        if has_readers {
             // The last listener may have left since; then there is nobody to tell.
-            drop(self.events.send(event()));
+            drop(self.events.send(event));
         }
     }
 
     pub(crate) fn count(&self, reason: DeadLetterReason, count: u64) {
-        let counter = match reason {
-            DeadLetterReason::Closed => &self.closed,
-            DeadLetterReason::DroppedOldest => &self.dropped_oldest,
-            DeadLetterReason::DroppedNewest => &self.dropped_newest,
-        };
-        counter.fetch_add(count, Ordering::Relaxed);
+        self.dead_letter_counts[reason as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn dead_letters(&self) -> DeadLetterCounts {
+        let count =
+            |reason: DeadLetterReason| self.dead_letter_counts[reason as usize].load(Ordering::Relaxed);
         DeadLetterCounts {
-            closed: self.closed.load(Ordering::Relaxed),
-            dropped_oldest: self.dropped_oldest.load(Ordering::Relaxed),
-            dropped_newest: self.dropped_newest.load(Ordering::Relaxed),
+            closed: count(DeadLetterReason::Closed),
+            dropped_oldest: count(DeadLetterReason::DroppedOldest),
+            dropped_newest: count(DeadLetterReason::DroppedNewest),
+            expired: count(DeadLetterReason::Expired),
+            refused: count(DeadLetterReason::Refused),
+            late_replies: count(DeadLetterReason::LateReply),
+        }
+    }
+
+    pub(crate) fn read_dead_letters(&self, capacity: usize) -> DeadLetters {
+        let (letters, reader) = mpsc::channel(capacity.max(1));
+        let mut slot = self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(letters);
+        self.has_dead_letter_reader.store(true, Ordering::Release);
+        DeadLetters(reader)
+    }
+
+    pub(crate) fn has_dead_letter_reader(&self) -> bool {
+        self.has_dead_letter_reader.load(Ordering::Acquire)
+    }
+
+    /// Shows a letter to the reader; one that comes to a reader who is too slow is only counted.
+    pub(crate) fn show(&self, letter: DeadLetter) {
+        let mut slot = self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = slot.as_ref().map(|letters| letters.try_send(letter));
+        if let Some(Err(mpsc::error::TrySendError::Closed(_))) = refused {
+            *slot = None;
+            self.has_dead_letter_reader.store(false, Ordering::Release);
         }
     }
 }

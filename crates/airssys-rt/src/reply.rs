@@ -1,22 +1,27 @@
 //! One answer to one request: a [`ReplyTo`] travels in the message, the asker awaits its other end.
 //!
-//! The two share one allocation. Whichever end goes first, the other learns of it.
+//! The two share one allocation. Whichever end goes first, the other learns of it; an answer that nobody waits for any more
+//! comes back to who gave it and is counted.
 
 use std::fmt;
-use std::future::Future;
 use std::mem;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::observe::DeadLetterReason;
+use crate::slot::AnySlot;
+
 /// The right to answer one request. Dropped unanswered, the asker sees that the request died.
 #[must_use = "dropped unanswered, the asker sees the request die"]
-pub struct ReplyTo<R>(Arc<Cell<R>>);
+pub struct ReplyTo<R>(Option<Arc<Cell<R>>>);
 
 impl<R> ReplyTo<R> {
-    /// Answers. The answer comes back if nobody waits for it any more.
-    pub fn send(self, answer: R) -> Result<(), R> {
-        let mut state = self.0.lock();
+    /// Answers. The answer comes back if nobody waits for it any more; it is then counted as a dead letter.
+    pub fn send(mut self, answer: R) -> Result<(), R> {
+        let Some(cell) = self.0.take() else {
+            return Err(answer);
+        };
+        let mut state = cell.lock();
         match mem::replace(&mut *state, State::Over) {
             State::Waiting(asker) => {
                 *state = State::Answered(answer);
@@ -26,19 +31,30 @@ impl<R> ReplyTo<R> {
                 }
                 Ok(())
             }
+            State::Abandoned(callee) => {
+                drop(state);
+                callee.header.system.dead_letters_add(&callee.header, DeadLetterReason::LateReply, 1);
+                Err(answer)
+            }
             State::Answered(_) | State::Over => Err(answer),
         }
     }
 
     /// Nobody waits for the answer any more.
     pub fn is_closed(&self) -> bool {
-        matches!(*self.0.lock(), State::Over)
+        self.0.as_ref().is_none_or(|cell| match *cell.lock() {
+            State::Abandoned(_) | State::Over => true,
+            State::Waiting(_) | State::Answered(_) => false,
+        })
     }
 }
 
 impl<R> Drop for ReplyTo<R> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let Some(cell) = self.0.take() else {
+            return;
+        };
+        let mut state = cell.lock();
         if let State::Waiting(asker) = &mut *state {
             let asker = asker.take();
             *state = State::Over;
@@ -59,16 +75,15 @@ impl<R> fmt::Debug for ReplyTo<R> {
 /// The asker's end: the answer, or `None` when it can come no more.
 pub(crate) struct Reply<R>(Arc<Cell<R>>);
 
-/// Both ends of one answer.
-pub(crate) fn reply<R>() -> (ReplyTo<R>, Reply<R>) {
-    let cell = Arc::new(Cell(Mutex::new(State::Waiting(None))));
-    (ReplyTo(cell.clone()), Reply(cell))
+/// Both ends of one answer. With a waker it can come before the asker has polled.
+pub(crate) fn reply<R>(asker: Option<Waker>) -> (ReplyTo<R>, Reply<R>) {
+    let cell = Arc::new(Cell(Mutex::new(State::Waiting(asker))));
+    (ReplyTo(Some(cell.clone())), Reply(cell))
 }
 
-impl<R> Future for Reply<R> {
-    type Output = Option<R>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+impl<R> Reply<R> {
+    /// After `Ready` there is nothing to come.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<R>> {
         let mut state = self.0.lock();
         if let State::Waiting(asker) = &mut *state {
             if !asker.as_ref().is_some_and(|asker| asker.will_wake(cx.waker())) {
@@ -78,15 +93,19 @@ impl<R> Future for Reply<R> {
         }
         match mem::replace(&mut *state, State::Over) {
             State::Answered(answer) => Poll::Ready(Some(answer)),
-            State::Waiting(_) | State::Over => Poll::Ready(None),
+            State::Waiting(_) | State::Abandoned(_) | State::Over => Poll::Ready(None),
         }
     }
-}
 
-impl<R> Drop for Reply<R> {
-    fn drop(&mut self) {
-        let state = mem::replace(&mut *self.0.lock(), State::Over);
+    /// The asker gives up. A later answer counts as a dead letter of the callee.
+    pub(crate) fn abandon(&self, callee: Arc<AnySlot>) {
+        let mut state = self.0.lock();
+        let previous = match &*state {
+            State::Waiting(_) => mem::replace(&mut *state, State::Abandoned(callee)),
+            State::Answered(_) | State::Abandoned(_) | State::Over => mem::replace(&mut *state, State::Over),
+        };
         drop(state);
+        drop(previous);
     }
 }
 
@@ -95,6 +114,7 @@ struct Cell<R>(Mutex<State<R>>);
 enum State<R> {
     Waiting(Option<Waker>),
     Answered(R),
+    Abandoned(Arc<AnySlot>),
     Over,
 }
 

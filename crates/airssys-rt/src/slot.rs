@@ -15,9 +15,11 @@ use std::time::Instant;
 use crate::actor::{ActorId, Signal};
 use crate::exit::{Exit, ExitReason};
 use crate::link::Relations;
-use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats};
+use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
 use crate::observe::{DeadLetterReason, NodeKind, NodeState, TreeNode};
+use crate::sys::Request;
 use crate::system::System;
+use crate::tasks::Tasks;
 
 /// The actor must end now, without another line of its code.
 pub(crate) const KILL: u8 = 1;
@@ -27,6 +29,12 @@ pub(crate) const EXIT: u8 = 2;
 pub(crate) const STOP: u8 = 4;
 /// Signals wait to be handled.
 pub(crate) const NOTICE: u8 = 8;
+/// Requests about the actor wait to be served; they come before signals.
+pub(crate) const REQUEST: u8 = 16;
+/// The actor is suspended: it serves requests and nothing else.
+pub(crate) const SUSPENDED: u8 = 32;
+/// Each message is to be looked at before it is handled.
+pub(crate) const OBSERVED: u8 = 64;
 
 pub(crate) struct Slot<Q: ?Sized> {
     pub(crate) header: Header,
@@ -40,9 +48,12 @@ pub(crate) type AnySlot = Slot<dyn AnyMailbox>;
 pub(crate) trait AnyMailbox: Send + Sync {
     fn stats(&self) -> MailboxStats;
     fn open(&self);
-    /// Closes and returns how many messages were lost.
-    fn close(&self) -> usize;
+    /// Refuses messages from now on and counts those that are queued as dead letters. They are in what it returns, which
+    /// may take its time to be dropped.
+    fn close(&self, header: &Header) -> Option<Leftovers>;
+    fn set_receiver(&self, receiver: &Waker);
     fn forget_receiver(&self);
+    fn relieve(&self);
 }
 
 impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
@@ -54,14 +65,36 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
         self.open();
     }
 
-    fn close(&self) -> usize {
-        self.close().len()
+    fn close(&self, header: &Header) -> Option<Leftovers> {
+        let left = self.close();
+        let count: usize = left.iter().map(VecDeque::len).sum();
+        if count == 0 {
+            return None;
+        }
+        if header.system.has_dead_letter_reader() {
+            let messages = left.into_iter().flatten().map(|envelope| envelope.message);
+            header.system.lose(header, DeadLetterReason::Closed, messages);
+            return None;
+        }
+        header.system.dead_letters_add(header, DeadLetterReason::Closed, count as u64);
+        Some(Box::new(left))
+    }
+
+    fn set_receiver(&self, receiver: &Waker) {
+        self.set_receiver(Some(receiver.clone()));
     }
 
     fn forget_receiver(&self) {
         self.set_receiver(None);
     }
+
+    fn relieve(&self) {
+        self.relieve();
+    }
 }
+
+/// Messages that nobody will handle.
+pub(crate) type Leftovers = Box<dyn Any + Send>;
 
 /// One slot seen in two ways: with its header, and as something a typed address can be recovered from.
 #[derive(Clone)]
@@ -93,22 +126,67 @@ pub(crate) struct Control {
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
     pub(crate) restarts: u64,
-    pub(crate) last_exit: Option<Exit>,
-    ended_at: Option<Instant>,
-    exit: Option<ExitReason>,
     task: Option<Waker>,
-    /// Who waits for the start or the end.
-    observers: Vec<Waker>,
+    /// Who waits for the start or the end; more than one are in [`Rare::observers`].
+    observer: Option<Waker>,
     parent: Option<Weak<AnySlot>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most actors never need.
+#[derive(Default)]
+pub(crate) struct Rare {
+    exit: Option<ExitReason>,
+    last_exit: Option<Exit>,
+    ended_at: Option<Instant>,
+    observers: Vec<Waker>,
     pub(crate) notices: VecDeque<Signal>,
+    requests: VecDeque<Request>,
     pub(crate) relations: Relations,
     pub(crate) children: Vec<Arc<AnySlot>>,
+    /// Timers and streams of this incarnation.
+    pub(crate) tasks: Tasks,
+    pub(crate) trace: Option<crate::sys::Tracing>,
 }
 
 impl Control {
     /// The first reason to end stands.
     pub(crate) fn request_exit(&mut self, reason: ExitReason) {
-        self.exit.get_or_insert(reason);
+        self.rare_mut().exit.get_or_insert(reason);
+    }
+
+    pub(crate) fn last_exit(&self) -> Option<&Exit> {
+        self.rare.as_ref()?.last_exit.as_ref()
+    }
+
+    pub(crate) fn children(&self) -> &[Arc<AnySlot>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.children)
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn existing_rare(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    fn observe(&mut self, waker: &Waker) {
+        match &self.observer {
+            Some(known) if known.will_wake(waker) => {}
+            Some(_) => {
+                let observers = &mut self.rare_mut().observers;
+                if !observers.iter().any(|known| known.will_wake(waker)) {
+                    observers.push(waker.clone());
+                }
+            }
+            None => self.observer = Some(waker.clone()),
+        }
+    }
+
+    fn take_observers(&mut self) -> (Option<Waker>, Vec<Waker>) {
+        let others = self.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.observers));
+        (self.observer.take(), others)
     }
 
     /// A signal can be delivered.
@@ -121,7 +199,13 @@ impl Control {
 }
 
 impl<M: Send + 'static> TypedSlot<M> {
-    pub(crate) fn new(system: &System, name: Arc<str>, kind: NodeKind, options: MailboxOptions) -> Arc<Self> {
+    pub(crate) fn new(
+        system: &System,
+        name: Arc<str>,
+        kind: NodeKind,
+        options: MailboxOptions,
+        rules: Rules<M>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             header: Header {
                 id: system.next_id(),
@@ -136,18 +220,13 @@ impl<M: Send + 'static> TypedSlot<M> {
                     finish_message: false,
                     restart_follows: false,
                     restarts: 0,
-                    last_exit: None,
-                    ended_at: None,
-                    exit: None,
                     task: None,
-                    observers: Vec::new(),
+                    observer: None,
                     parent: None,
-                    notices: VecDeque::new(),
-                    relations: Relations::default(),
-                    children: Vec::new(),
+                    rare: None,
                 }),
             },
-            mailbox: Mailbox::new(options),
+            mailbox: Mailbox::new(options, rules),
         })
     }
 }
@@ -192,7 +271,7 @@ impl Header {
         if matches!(reason, ExitReason::Killed) {
             self.raise(control, KILL);
         } else if control.trap_exits {
-            control.notices.push_back(Signal::ExitRequested(reason));
+            control.rare_mut().notices.push_back(Signal::ExitRequested(reason));
             self.raise(control, NOTICE);
         } else if !matches!(reason, ExitReason::Normal) {
             control.request_exit(reason);
@@ -213,13 +292,48 @@ impl Header {
     }
 
     pub(crate) fn exit_reason(&self) -> ExitReason {
-        self.lock().exit.clone().unwrap_or(ExitReason::Shutdown)
+        self.lock().rare_mut().exit.clone().unwrap_or(ExitReason::Shutdown)
+    }
+
+    /// Puts a request in line. It comes back if there is nobody to serve it.
+    pub(crate) fn request(&self, request: Request) -> Result<(), Request> {
+        let mut control = self.lock();
+        match control.state {
+            NodeState::Running => {
+                control.rare_mut().requests.push_back(request);
+                self.raise(control, REQUEST);
+                Ok(())
+            }
+            NodeState::Starting | NodeState::Stopping | NodeState::Restarting | NodeState::Down => {
+                Err(request)
+            }
+        }
+    }
+
+    pub(crate) fn next_request(&self) -> Option<Request> {
+        let mut control = self.lock();
+        let requests = &mut control.rare_mut().requests;
+        let request = requests.pop_front();
+        if requests.is_empty() {
+            self.flags.fetch_and(!REQUEST, Ordering::Relaxed);
+        }
+        request
+    }
+
+    /// For flags that last; the actor's own task calls it, so there is nobody to wake.
+    pub(crate) fn set_flag(&self, flag: u8, up: bool) {
+        if up {
+            self.flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn next_notice(&self) -> Option<Signal> {
         let mut control = self.lock();
-        let notice = control.notices.pop_front();
-        if control.notices.is_empty() {
+        let notices = &mut control.rare_mut().notices;
+        let notice = notices.pop_front();
+        if notices.is_empty() {
             self.flags.fetch_and(!NOTICE, Ordering::Relaxed);
         }
         notice
@@ -248,14 +362,16 @@ impl Header {
         control.trap_exits = false;
         control.finish_message = false;
         control.restart_follows = false;
-        control.exit = None;
+        if let Some(rare) = control.existing_rare() {
+            rare.exit = None;
+        }
         self.flags.store(0, Ordering::Release);
     }
 
     /// How many restarts there were, and when the last incarnation ended.
     pub(crate) fn restarts_and_end(&self) -> (u64, Option<Instant>) {
         let control = self.lock();
-        (control.restarts, control.ended_at)
+        (control.restarts, control.rare.as_ref().and_then(|rare| rare.ended_at))
     }
 
     /// Shows that a start will follow. An incarnation that is still there shows its own state.
@@ -276,12 +392,12 @@ impl Header {
         let mut control = self.lock();
         control.state = NodeState::Running;
         // Counted here and not by the supervisor, which may hear of the start only after the new incarnation has ended.
-        if control.last_exit.is_some() {
+        if control.last_exit().is_some() {
             control.restarts += 1;
         }
-        let observers = mem::take(&mut control.observers);
+        let (observer, others) = control.take_observers();
         drop(control);
-        observers.into_iter().for_each(Waker::wake);
+        observer.into_iter().chain(others).for_each(Waker::wake);
     }
 
     /// Takes [`Header::set_restarting`] back.
@@ -301,7 +417,7 @@ impl Header {
     pub(crate) fn poll_started(&self, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
         let mut control = self.lock();
         if control.settled {
-            return Poll::Ready(match &control.last_exit {
+            return Poll::Ready(match control.last_exit() {
                 Some(exit) if matches!(exit.reason, ExitReason::Init(_)) => Err(exit.clone()),
                 // It did start, and has ended since; that comes as a signal of its own.
                 Some(_) => Ok(()),
@@ -310,7 +426,7 @@ impl Header {
         }
         match control.state {
             NodeState::Starting => {
-                observe(&mut control.observers, cx.waker());
+                control.observe(cx.waker());
                 Poll::Pending
             }
             NodeState::Running | NodeState::Stopping | NodeState::Restarting | NodeState::Down => {
@@ -325,12 +441,17 @@ impl Header {
         if control.settled {
             return Poll::Ready(());
         }
-        observe(&mut control.observers, cx.waker());
+        control.observe(cx.waker());
         Poll::Pending
     }
 
     pub(crate) async fn start_outcome(&self) -> Result<(), Exit> {
         poll_fn(|cx| self.poll_started(cx)).await
+    }
+
+    /// Waits until the flags are others than these. For the actor's own task, which raised flags wake.
+    pub(crate) async fn changed_from(&self, flags: u8) {
+        poll_fn(|_| if self.flags() == flags { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
     pub(crate) async fn settled(&self) {
@@ -342,7 +463,7 @@ impl Header {
     }
 
     pub(crate) fn last_exit(&self) -> Option<Exit> {
-        self.lock().last_exit.clone()
+        self.lock().last_exit().cloned()
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<AnySlot>> {
@@ -355,25 +476,31 @@ impl Header {
         let had_started = !matches!(control.state, NodeState::Starting);
         let exit = Exit { id: self.id, name: self.name.clone(), reason: reason(had_started) };
         control.state = NodeState::Down;
-        control.last_exit = Some(exit.clone());
-        control.ended_at = Some(Instant::now());
         control.task = None;
-        control.notices = VecDeque::new();
-        Ended {
+        let rare = control.rare_mut();
+        rare.last_exit = Some(exit.clone());
+        rare.ended_at = Some(Instant::now());
+        rare.notices = VecDeque::new();
+        let ended = Ended {
             exit,
             had_started,
-            relations: mem::take(&mut control.relations),
-            children: control.children.clone(),
-        }
+            relations: mem::take(&mut rare.relations),
+            children: rare.children.clone(),
+        };
+        let left = (mem::take(&mut rare.requests), mem::take(&mut rare.tasks), rare.trace.take());
+        drop(control);
+        // Their ends run other people's code.
+        drop(left);
+        ended
     }
 
     /// Second half of an end: everyone concerned was told, the slot may be used again.
     pub(crate) fn settle(&self) {
         let mut control = self.lock();
         control.settled = true;
-        let observers = mem::take(&mut control.observers);
+        let (observer, others) = control.take_observers();
         drop(control);
-        observers.into_iter().for_each(Waker::wake);
+        observer.into_iter().chain(others).for_each(Waker::wake);
     }
 }
 
@@ -386,41 +513,36 @@ pub(crate) struct Ended {
 
 impl AnySlot {
     /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self) -> Option<Leftovers> {
         let header = &self.header;
-        let lost = self.mailbox.close();
-        header.system.dead_letters_add(header, DeadLetterReason::Closed, lost as u64);
         header.system.unregister(header);
-        let children = mem::take(&mut header.lock().children);
+        let left = self.mailbox.close(header);
+        let children =
+            header.lock().existing_rare().map_or_else(Vec::new, |rare| mem::take(&mut rare.children));
         for child in children {
             // A specification that could not be started here may be running elsewhere.
             if child.header.is_adopted_by(header) {
-                child.close();
+                drop(child.close());
             }
         }
+        left
     }
 
     pub(crate) fn node(&self) -> TreeNode {
         let mailbox = self.mailbox.stats();
         let control = self.header.lock();
-        let children = control.children.clone();
+        let children = control.children().to_vec();
         let node = TreeNode {
             id: self.header.id,
             name: self.header.name.clone(),
             kind: self.header.kind,
             state: control.state,
             restarts: control.restarts,
-            last_exit: control.last_exit.as_ref().map(|exit| exit.reason.clone()),
+            last_exit: control.last_exit().map(|exit| exit.reason.clone()),
             mailbox: Some(mailbox),
             children: Vec::new(),
         };
         drop(control);
         TreeNode { children: children.iter().map(|child| child.node()).collect(), ..node }
-    }
-}
-
-fn observe(observers: &mut Vec<Waker>, waker: &Waker) {
-    if !observers.iter().any(|known| known.will_wake(waker)) {
-        observers.push(waker.clone());
     }
 }

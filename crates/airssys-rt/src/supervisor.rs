@@ -197,7 +197,7 @@ pub(crate) enum Command {
 
 /// Requests of handles wait for their turn: each is awaited by whoever made it, so their number is bounded by that.
 pub(crate) fn supervisor_mailbox() -> MailboxOptions {
-    MailboxOptions { capacity: 64, overflow: Overflow::Wait }
+    MailboxOptions::bounded(64).overflow(Overflow::Wait)
 }
 
 pub(crate) struct SupervisorActor {
@@ -322,7 +322,7 @@ impl SupervisorActor {
             for action in actions {
                 match action {
                     Action::Stop(key) => self.stop_child(key, ctx).await,
-                    Action::Close(key) => self.children[&key].place.entry.slot.close(),
+                    Action::Close(key) => drop(self.children[&key].place.entry.slot.close()),
                     Action::Forget(key) => self.forget(key, ctx),
                     Action::GiveUp => {
                         ctx.system().emit(|| Event::GaveUp {
@@ -430,7 +430,7 @@ impl SupervisorActor {
         }
         let key = self.add(spec, ctx.system());
         // Beside those that are shown already: adding one costs the same however many there are.
-        ctx.slot.header.lock().children.push(self.children[&key].place.entry.slot.clone());
+        ctx.slot.header.lock().rare_mut().children.push(self.children[&key].place.entry.slot.clone());
         let outcome = self.start_child(key, ctx).await;
         if outcome.is_err() {
             self.forget(key, ctx);
@@ -488,7 +488,7 @@ impl SupervisorActor {
     /// Shows the children in the tree, and to whoever has to end them if this supervisor cannot. Closes those left out.
     fn publish(&self, ctx: &Ctx) {
         let children = self.children.values().map(|child| child.place.entry.slot.clone()).collect();
-        let previous = mem::replace(&mut ctx.slot.header.lock().children, children);
+        let previous = mem::replace(&mut ctx.slot.header.lock().rare_mut().children, children);
         for slot in previous {
             // Added to an earlier incarnation of this supervisor, or just forgotten.
             if !self.keys.contains_key(&slot.header.id) && slot.header.is_adopted_by(&ctx.slot.header) {
@@ -532,7 +532,7 @@ impl SupervisorActor {
                 restart: child.spec.restart,
                 state: control.state,
                 restarts: control.restarts,
-                last_exit: control.last_exit.as_ref().map(|exit| exit.reason.clone()),
+                last_exit: control.last_exit().map(|exit| exit.reason.clone()),
             }
         };
         self.children.values().map(info).collect()

@@ -3,20 +3,27 @@
 //! Needs a tokio runtime with time enabled when something is started in it. Dropping the last handle stops nothing;
 //! [`System::shutdown`] does, and it always ends.
 
-use std::sync::Arc;
+use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::actor::{Actor, ActorId};
+use crate::actor::{Actor, ActorId, rules};
 use crate::address::{Address, deadline_after};
+use crate::deadline::Deadlines;
 use crate::exit::ExitReason;
 use crate::lifecycle::{self, install_panic_hook};
 use crate::mailbox::MailboxOptions;
-use crate::observe::{DeadLetterCounts, DeadLetterReason, Event, Events, NodeKind, Observatory, TreeNode};
+use crate::observe::{
+    DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Metrics, NodeKind,
+    Observatory, TreeNode,
+};
 use crate::registry::{NotEntered, Registry};
 use crate::slot::{AnySlot, Entry, Header, TypedSlot};
+use crate::stuck::{Watch, Watched};
 use crate::supervisor::{ChildFailed, Supervisor, SupervisorActor, SupervisorSpec, supervisor_mailbox};
 
 /// How long [`System::shutdown`] gives killed actors to notice before it calls them stuck.
@@ -28,9 +35,37 @@ pub struct System(Arc<Inner>);
 
 struct Inner {
     ids: AtomicU64,
-    monitors: AtomicU64,
+    numbers: AtomicU64,
     registry: Registry,
     observatory: Observatory,
+    deadlines: Deadlines,
+    watch: Option<Watch>,
+}
+
+/// What a system is told when it is made.
+#[derive(Clone, Default)]
+pub struct SystemOptions {
+    stuck_after: Option<Duration>,
+    metrics: Option<Arc<dyn Metrics>>,
+}
+
+impl SystemOptions {
+    /// Reports an actor that runs for this long without awaiting, by [`Event::Stuck`] and a warning in the log. A thread of
+    /// its own looks four times in that time; the price to actors is two stores per turn. Off by default.
+    pub fn stuck_after(self, limit: Duration) -> Self {
+        Self { stuck_after: Some(limit), ..self }
+    }
+
+    /// Sends figures to this hook. Without it they are not made.
+    pub fn metrics(self, metrics: Arc<dyn Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+}
+
+impl fmt::Debug for SystemOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemOptions").field("stuck_after", &self.stuck_after).finish_non_exhaustive()
+    }
 }
 
 impl Default for System {
@@ -43,13 +78,24 @@ impl System {
     /// An empty system. The first one in a process installs a panic hook that keeps actors' panics for their exit reason;
     /// panics elsewhere go to the hook that was there.
     pub fn new() -> Self {
+        Self::with(SystemOptions::default())
+    }
+
+    /// An empty system with these options; see [`System::new`].
+    pub fn with(options: SystemOptions) -> Self {
         install_panic_hook();
-        Self(Arc::new(Inner {
+        let system = Self(Arc::new(Inner {
             ids: AtomicU64::new(1),
-            monitors: AtomicU64::new(1),
+            numbers: AtomicU64::new(1),
             registry: Registry::default(),
-            observatory: Observatory::new(),
-        }))
+            observatory: Observatory::new(options.metrics),
+            deadlines: Deadlines::default(),
+            watch: options.stuck_after.map(Watch::new),
+        }));
+        if let Some(watch) = &system.0.watch {
+            watch.start(system.downgrade());
+        }
+        system
     }
 
     /// Starts an actor nobody restarts, and returns when its `start` has succeeded.
@@ -62,7 +108,7 @@ impl System {
         factory: impl FnOnce() -> A + Send + 'static,
     ) -> Result<Address<A::Message>, SpawnError> {
         let name = name.into();
-        let slot = TypedSlot::<A::Message>::new(self, name.clone(), NodeKind::Worker, mailbox);
+        let slot = TypedSlot::<A::Message>::new(self, name.clone(), NodeKind::Worker, mailbox, rules::<A>());
         match self.0.registry.enter(&Entry::from(&slot)) {
             Ok(()) => {}
             Err(NotEntered::NameTaken) => return Err(SpawnError::NameTaken { name }),
@@ -81,7 +127,13 @@ impl System {
     /// Not cancel safe: when the future is dropped, the tree goes on starting without it.
     pub async fn supervise(&self, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
         let name = spec.name.clone();
-        let slot = TypedSlot::new(self, name.clone(), NodeKind::Supervisor, supervisor_mailbox());
+        let slot = TypedSlot::new(
+            self,
+            name.clone(),
+            NodeKind::Supervisor,
+            supervisor_mailbox(),
+            rules::<SupervisorActor>(),
+        );
         match self.0.registry.enter(&Entry::from(&slot)) {
             Ok(()) => {}
             Err(NotEntered::NameTaken) => return Err(StartError::NameTaken { name }),
@@ -126,6 +178,12 @@ impl System {
     /// The tree as it stands: unsupervised actors and top-level supervisors in the order they were started.
     pub fn tree(&self) -> Vec<TreeNode> {
         self.roots().iter().map(|slot| slot.node()).collect()
+    }
+
+    /// Reads messages that are lost on purpose from now on, `capacity` of them until they are read: what comes to a full
+    /// reader is only counted. A message has one reader, so a second reader takes over from the first.
+    pub fn read_dead_letters(&self, capacity: usize) -> DeadLetters {
+        self.0.observatory.read_dead_letters(capacity)
     }
 
     /// What was lost on purpose so far.
@@ -174,8 +232,34 @@ impl System {
         ActorId(self.0.ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn next_monitor(&self) -> u64 {
-        self.0.monitors.fetch_add(1, Ordering::Relaxed)
+    /// A number nothing else in this system has.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.0.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSystem {
+        WeakSystem(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
+    }
+
+    /// Notes for the watch, if there is one, that this thread runs this actor.
+    pub(crate) fn watch(&self, id: ActorId) -> Option<Watched> {
+        self.0.watch.as_ref().map(|watch| watch.enter(id))
+    }
+
+    pub(crate) fn count_turn(&self, header: &Header, messages: u32) {
+        if let Some(metrics) = self.0.observatory.metrics()
+            && messages > 0
+        {
+            metrics.turn(header.id, &header.name, messages);
+        }
     }
 
     pub(crate) fn slot(&self, id: ActorId) -> Option<Arc<AnySlot>> {
@@ -194,6 +278,10 @@ impl System {
         self.0.observatory.emit(event);
     }
 
+    pub(crate) fn has_dead_letter_reader(&self) -> bool {
+        self.0.observatory.has_dead_letter_reader()
+    }
+
     pub(crate) fn dead_letters_add(&self, header: &Header, reason: DeadLetterReason, count: u64) {
         if count > 0 {
             self.0.observatory.count(reason, count);
@@ -201,8 +289,35 @@ impl System {
         }
     }
 
+    /// Counts messages as lost, and shows them to whoever reads dead letters.
+    pub(crate) fn lose<M: Send + 'static>(
+        &self,
+        header: &Header,
+        reason: DeadLetterReason,
+        messages: impl IntoIterator<Item = M>,
+    ) {
+        let mut count = 0;
+        let is_read = self.has_dead_letter_reader();
+        for message in messages {
+            count += 1;
+            if is_read {
+                let (id, name) = (header.id, header.name.clone());
+                self.0.observatory.show(DeadLetter { id, name, reason, message: Box::new(message) });
+            }
+        }
+        self.dead_letters_add(header, reason, count);
+    }
+
     fn roots(&self) -> Vec<Arc<AnySlot>> {
         self.0.registry.slots().into_iter().filter(|slot| !slot.header.has_parent()).collect()
+    }
+}
+
+pub(crate) struct WeakSystem(Weak<Inner>);
+
+impl WeakSystem {
+    pub(crate) fn upgrade(&self) -> Option<System> {
+        self.0.upgrade().map(System)
     }
 }
 

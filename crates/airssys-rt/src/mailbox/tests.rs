@@ -8,33 +8,51 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A message: its number, its bytes, its priority.
+type Message = (u32, usize, Priority);
+
+fn rules() -> Rules<Message> {
+    Rules { bytes_of: |message| message.1, priority: |message| message.2 }
+}
+
+fn plain(n: u32) -> Envelope<Message> {
+    Envelope::new((n, 1, Priority::Normal), clock::NEVER)
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Push,
-    Wait,
+    Push(usize, Priority),
+    Wait(usize, Priority),
     Cancel(u8),
     Pop,
     Crash,
+    Capacity(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let priority = || prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
     let step = prop_oneof![
-        4 => Just(Step::Push),
-        2 => Just(Step::Wait),
-        1 => any::<u8>().prop_map(Step::Cancel),
-        4 => Just(Step::Pop),
-        1 => Just(Step::Crash),
+        8 => (0..12usize, priority()).prop_map(|(bytes, priority)| Step::Push(bytes, priority)),
+        4 => (0..12usize, priority()).prop_map(|(bytes, priority)| Step::Wait(bytes, priority)),
+        2 => any::<u8>().prop_map(Step::Cancel),
+        8 => Just(Step::Pop),
+        2 => Just(Step::Crash),
+        1 => (1..6usize).prop_map(Step::Capacity),
     ];
     prop::collection::vec(step, 1..200)
 }
 
-fn overflow() -> impl Strategy<Value = Overflow> {
-    prop_oneof![
+fn options() -> impl Strategy<Value = MailboxOptions> {
+    let overflow = prop_oneof![
         Just(Overflow::Wait),
         Just(Overflow::Reject),
         Just(Overflow::DropOldest),
         Just(Overflow::DropNewest)
-    ]
+    ];
+    let bytes = prop_oneof![Just(usize::MAX), 10..30usize];
+    (1..6usize, bytes, overflow, any::<bool>()).prop_map(|(capacity, bytes, overflow, priorities)| {
+        MailboxOptions { capacity, bytes, overflow, priorities }
+    })
 }
 
 #[derive(Default)]
@@ -46,138 +64,232 @@ impl Wake for Counting {
     }
 }
 
-/// What a mailbox should hold, without batches.
-#[derive(Default)]
+/// What a mailbox should hold, without batches, lanes and books.
 struct Reference {
-    queue: VecDeque<u32>,
-    waiting: VecDeque<(Ticket, u32)>,
+    options: MailboxOptions,
+    queue: Vec<Message>,
+    waiting: VecDeque<(Ticket, Message)>,
 }
 
 impl Reference {
-    fn admit(&mut self, capacity: usize) {
-        while self.queue.len() < capacity
-            && let Some((_, message)) = self.waiting.pop_front()
+    fn fits(&self, message: Message) -> bool {
+        let bytes: usize = self.queue.iter().map(|queued| queued.1).sum();
+        self.queue.len() < self.options.capacity && bytes.saturating_add(message.1) <= self.options.bytes
+    }
+
+    fn admit(&mut self) {
+        while let Some((_, message)) = self.waiting.front().copied()
+            && self.fits(message)
         {
-            self.queue.push_back(message);
+            self.queue.push(message);
+            self.waiting.pop_front();
         }
+    }
+
+    fn priority(&self, message: &Message) -> Priority {
+        if self.options.priorities { message.2 } else { Priority::Normal }
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let best = self.queue.iter().map(|message| self.priority(message)).max()?;
+        let index = self.queue.iter().position(|message| self.priority(message) == best)?;
+        Some(self.queue.remove(index))
+    }
+
+    /// Makes room by policy; `None` if that cannot be.
+    fn evict(&mut self, newcomer: Message) -> Option<Vec<Message>> {
+        let mut evicted = Vec::new();
+        while !self.fits(newcomer) {
+            let worst = self.queue.iter().map(|message| self.priority(message)).min();
+            match worst {
+                Some(worst) if worst <= self.priority(&newcomer) => {
+                    let index = self.queue.iter().position(|message| self.priority(message) == worst)?;
+                    evicted.push(self.queue.remove(index));
+                }
+                Some(_) | None => {
+                    evicted.push(newcomer);
+                    return Some(evicted);
+                }
+            }
+        }
+        self.queue.push(newcomer);
+        Some(evicted)
     }
 }
 
 proptest! {
     #[test]
-    fn a_mailbox_holds_what_a_queue_would_hold(
-        capacity in 1..6usize, overflow in overflow(), steps in steps(),
-    ) {
-        let mailbox = Mailbox::new(MailboxOptions { capacity, overflow });
+    fn a_mailbox_holds_what_a_queue_would_hold(options in options(), steps in steps()) {
+        let mailbox = Mailbox::new(options, rules());
         let mut batch = Batch::new();
-        let mut reference = Reference::default();
+        let mut reference = Reference { options, queue: Vec::new(), waiting: VecDeque::new() };
         let mut next = 0;
         for step in steps {
             match step {
-                Step::Push => {
+                Step::Push(bytes, priority) => {
                     next += 1;
-                    let full = reference.queue.len() >= capacity || !reference.waiting.is_empty();
-                    match mailbox.try_push(next) {
-                        Ok(None) => {
-                            prop_assert!(!full);
-                            reference.queue.push_back(next);
+                    let message = (next, bytes, priority);
+                    let fits = reference.waiting.is_empty() && reference.fits(message);
+                    match mailbox.try_push(Envelope::new(message, clock::NEVER)) {
+                        Ok(dropped) if fits => {
+                            prop_assert!(dropped.is_empty());
+                            reference.queue.push(message);
                         }
-                        Ok(Some(dropped)) => {
-                            prop_assert!(full);
-                            let expected = if overflow == Overflow::DropOldest {
-                                reference.queue.push_back(next);
-                                reference.queue.pop_front()
-                            } else {
-                                Some(next)
-                            };
-                            prop_assert_eq!(Some(dropped), expected);
+                        Ok(dropped) => match options.overflow {
+                            Overflow::DropOldest => {
+                                prop_assert_eq!(Some(dropped), reference.evict(message));
+                            }
+                            Overflow::DropNewest => prop_assert_eq!(dropped, vec![message]),
+                            Overflow::Wait | Overflow::Reject => prop_assert!(false, "it did not fit"),
+                        },
+                        Err(Refused::TooLarge(returned)) => {
+                            prop_assert!(bytes > options.bytes);
+                            prop_assert_eq!(returned, message);
                         }
-                        Err(Refused::Full(message)) => {
-                            prop_assert!(full);
-                            prop_assert_eq!(message, next);
+                        Err(Refused::Full(returned)) => {
+                            prop_assert!(!fits);
+                            prop_assert_eq!(returned, message);
                         }
                         Err(Refused::Closed(_)) => prop_assert!(false, "nobody closed it"),
                     }
                 }
-                Step::Wait if overflow == Overflow::Wait => {
+                Step::Wait(bytes, priority) if options.overflow == Overflow::Wait && bytes <= options.bytes => {
                     next += 1;
-                    let Err(Refused::Full(message)) = mailbox.try_push(next) else {
-                        reference.queue.push_back(next);
+                    let message = (next, bytes, priority);
+                    let Err(Refused::Full(message)) = mailbox.try_push(Envelope::new(message, clock::NEVER)) else {
+                        reference.queue.push(message);
                         continue;
                     };
-                    let Ok(ticket) = mailbox.push_or_wait(message, Waker::noop()) else {
+                    let envelope = Envelope::new(message, clock::NEVER);
+                    let Ok(ticket) = mailbox.push_or_wait(envelope, Waker::noop()) else {
                         return Err(TestCaseError::fail("nobody closed it"));
                     };
-                    reference.waiting.push_back((ticket, next));
+                    reference.waiting.push_back((ticket, message));
                 }
-                Step::Wait => {}
+                Step::Wait(..) => {}
                 Step::Cancel(which) => {
                     if !reference.waiting.is_empty() {
                         let index = usize::from(which) % reference.waiting.len();
                         if let Some((ticket, message)) = reference.waiting.remove(index) {
                             prop_assert_eq!(mailbox.cancel(ticket), Some(message));
                         }
+                        reference.admit();
                     }
                 }
                 Step::Pop => {
-                    prop_assert_eq!(batch.pop(&mailbox), reference.queue.pop_front());
-                    reference.admit(capacity);
+                    let popped = batch.pop(&mailbox).map(|envelope| envelope.message);
+                    prop_assert_eq!(popped, reference.pop());
+                    reference.admit();
                 }
                 Step::Crash => {
                     prop_assert!(batch.put_back(&mailbox).is_empty());
                     batch = Batch::new();
                 }
+                Step::Capacity(capacity) => {
+                    mailbox.set_capacity(capacity);
+                    reference.options.capacity = capacity;
+                    reference.admit();
+                }
             }
             let stats = mailbox.stats();
             prop_assert_eq!(stats.depth, reference.queue.len());
-            prop_assert!(stats.depth <= capacity);
+            if options.bytes < usize::MAX {
+                prop_assert_eq!(stats.bytes, reference.queue.iter().map(|queued| queued.1).sum::<usize>());
+                prop_assert!(stats.bytes <= options.bytes);
+            }
             prop_assert_eq!(stats.accepted, stats.handled + stats.dropped + stats.depth as u64);
         }
-        let mut left: Vec<u32> = mailbox.close().into();
-        let mut rest: Vec<u32> = batch.put_back(&mailbox).into();
-        rest.append(&mut left);
-        prop_assert_eq!(rest, Vec::from(reference.queue));
+        let in_queue = mailbox.close().into_iter().flatten();
+        let in_hand = batch.put_back(&mailbox).into_iter();
+        let mut left: Vec<Message> = in_hand.chain(in_queue).map(|envelope| envelope.message).collect();
+        left.sort_unstable();
+        reference.queue.sort_unstable();
+        prop_assert_eq!(left, reference.queue);
     }
 }
 
 #[test]
 fn only_a_parked_receiver_is_woken_and_once() {
     let wakes = Arc::new(Counting::default());
-    let mailbox = Mailbox::new(MailboxOptions::default());
+    let mailbox = Mailbox::new(MailboxOptions::default(), rules());
     mailbox.set_receiver(Some(Waker::from(wakes.clone())));
     let mut batch = Batch::new();
-    assert!(mailbox.try_push(1).is_ok());
+    assert!(mailbox.try_push(plain(1)).is_ok());
     assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
-    assert_eq!(batch.pop_or_park(&mailbox), Some(1));
-    assert_eq!(batch.pop_or_park(&mailbox), None);
-    assert!(mailbox.try_push(2).is_ok());
-    assert!(mailbox.try_push(3).is_ok());
+    assert!(batch.pop_or_park(&mailbox).is_some());
+    assert!(batch.pop_or_park(&mailbox).is_none());
+    assert!(mailbox.try_push(plain(2)).is_ok());
+    assert!(mailbox.try_push(plain(3)).is_ok());
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
 }
 
 #[test]
 fn a_burst_does_not_keep_its_memory() {
-    let mailbox = Mailbox::new(MailboxOptions { capacity: 100_000, overflow: Overflow::Reject });
+    let mailbox = Mailbox::new(MailboxOptions::bounded(100_000), rules());
     let mut batch = Batch::new();
     for n in 0..50_000 {
-        assert!(mailbox.try_push(n).is_ok());
+        assert!(mailbox.try_push(plain(n)).is_ok());
     }
     while batch.pop(&mailbox).is_some() {}
-    let kept = mailbox.lock().messages.capacity() + batch.messages.capacity();
-    assert!(kept <= 2 * KEPT_BUFFER_LEN_MAX, "{kept} places kept");
+    let kept = mailbox.lock().messages.capacity() + batch.capacity();
+    assert!(kept <= 512, "{kept} places kept");
 }
 
 #[test]
 fn closing_wakes_who_waits_and_returns_the_message() {
     let wakes = Arc::new(Counting::default());
     let waker = Waker::from(wakes.clone());
-    let mailbox = Mailbox::new(MailboxOptions { capacity: 1, overflow: Overflow::Wait });
-    assert!(mailbox.try_push(1).is_ok());
-    assert!(matches!(mailbox.try_push(2), Err(Refused::Full(2))));
-    let Ok(ticket) = mailbox.push_or_wait(2, &waker) else { panic!("open") };
+    let mailbox = Mailbox::new(MailboxOptions::bounded(1), rules());
+    assert!(mailbox.try_push(plain(1)).is_ok());
+    assert!(matches!(mailbox.try_push(plain(2)), Err(Refused::Full((2, ..)))));
+    let Ok(ticket) = mailbox.push_or_wait(plain(2), &waker) else { panic!("open") };
     assert!(mailbox.poll_ticket(ticket, &Context::from_waker(&waker)).is_pending());
-    assert_eq!(mailbox.close().len(), 1);
+    assert_eq!(mailbox.close().into_iter().flatten().count(), 1);
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     let outcome = mailbox.poll_ticket(ticket, &Context::from_waker(&waker));
-    assert!(matches!(outcome, Poll::Ready(Err(Refused::Closed(2)))));
+    assert!(matches!(outcome, Poll::Ready(Err(Refused::Closed((2, ..))))));
+}
+
+#[test]
+fn waiting_senders_of_a_large_mailbox_are_woken_in_herds() {
+    let wakes = Arc::new(Counting::default());
+    let waker = Waker::from(wakes.clone());
+    let mailbox = Mailbox::new(MailboxOptions::bounded(100), rules());
+    for n in 0..100 {
+        assert!(mailbox.try_push(plain(n)).is_ok());
+    }
+    for n in 100..130 {
+        assert!(matches!(mailbox.try_push(plain(n)), Err(Refused::Full(_))));
+        assert!(mailbox.push_or_wait(plain(n), &waker).is_ok());
+    }
+    let mut batch = Batch::new();
+    let mut handled = 0;
+    while wakes.0.load(Ordering::Relaxed) == 0 {
+        assert!(batch.pop(&mailbox).is_some());
+        handled += 1;
+    }
+    assert_eq!(handled, 25, "a quarter");
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 25);
+    // A receiver that goes to sleep does not leave them waiting.
+    assert!(batch.pop(&mailbox).is_some());
+    mailbox.relieve();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 26);
+}
+
+#[test]
+fn waits_are_sampled_and_few_clocks_are_read() {
+    let mailbox = Mailbox::new(MailboxOptions::bounded(10_000), rules());
+    let mut batch = Batch::new();
+    let mut samples = 0;
+    for n in 0..1_000 {
+        assert!(mailbox.try_push(plain(n)).is_ok());
+        let Some(envelope) = batch.pop(&mailbox) else { panic!("just sent") };
+        if envelope.is_sampled() {
+            samples += 1;
+            mailbox.record_wait();
+        }
+    }
+    assert_eq!(samples, 4);
+    assert_eq!(mailbox.stats().latency.samples, 4);
+    assert!(mailbox.stats().latency.max > std::time::Duration::ZERO);
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, rules};
 use crate::address::Address;
 use crate::lifecycle;
 use crate::mailbox::MailboxOptions;
@@ -124,7 +124,7 @@ impl ChildSpec {
         factory: impl Fn() -> A + Send + Sync + 'static,
     ) -> (Self, Address<A::Message>) {
         let id = id.into();
-        let slot = TypedSlot::<A::Message>::new(system, id.clone(), NodeKind::Worker, mailbox);
+        let slot = TypedSlot::<A::Message>::new(system, id.clone(), NodeKind::Worker, mailbox, rules::<A>());
         let address = Address(slot.clone());
         let entry = Entry::from(&slot);
         let factory = Arc::new(factory);
@@ -172,7 +172,13 @@ impl ChildSpec {
             Kind::Supervisor { spec, slot } => {
                 let slot = slot
                     .get_or_init(|| {
-                        TypedSlot::new(system, self.id.clone(), NodeKind::Supervisor, supervisor_mailbox())
+                        TypedSlot::new(
+                            system,
+                            self.id.clone(),
+                            NodeKind::Supervisor,
+                            supervisor_mailbox(),
+                            rules::<SupervisorActor>(),
+                        )
                     })
                     .clone();
                 let entry = Entry::from(&slot);

@@ -207,7 +207,7 @@ pub(crate) async fn spawn_bounded(
 ) -> Address<Tell> {
     let diary = diary.clone();
     system
-        .spawn(name, MailboxOptions { capacity, overflow }, move || Probe::new(name, &diary))
+        .spawn(name, MailboxOptions::bounded(capacity).overflow(overflow), move || Probe::new(name, &diary))
         .await
         .expect("a probe starts")
 }

@@ -1,0 +1,119 @@
+//! The receiver's end: what it took out of the queue and has not handled.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::Ordering;
+
+use crate::envelope::Envelope;
+
+use super::Mailbox;
+
+/// Buffers larger than this are given back when the mailbox runs empty, so a burst does not cost memory for ever.
+const KEPT_BUFFER_LEN_MAX: usize = 256;
+
+/// While senders wait, room for this many messages, or a quarter of the mailbox, is made before any of them is woken.
+const ADMIT_EVERY: usize = 256;
+
+/// What the receiver holds between visits to the mailbox. One per mailbox at a time.
+pub(crate) struct Batch<M> {
+    messages: VecDeque<Envelope<M>>,
+    /// At this length senders who wait are let in.
+    admit_at: usize,
+}
+
+impl<M> Batch<M> {
+    pub(crate) fn new() -> Self {
+        Self { messages: VecDeque::new(), admit_at: 0 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.messages.capacity()
+    }
+
+    /// The next message, without waiting. From here on it counts as handled.
+    pub(crate) fn pop(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
+        let Some(envelope) = self.messages.pop_front() else {
+            return self.refill(mailbox, false);
+        };
+        mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
+        if self.messages.len() <= self.admit_at && mailbox.has_waiting.load(Ordering::Relaxed) {
+            self.admit(mailbox);
+        }
+        Some(envelope)
+    }
+
+    /// As [`Batch::pop`]; when there is nothing, the next message wakes the receiver.
+    pub(crate) fn pop_or_park(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
+        if self.messages.is_empty() { self.refill(mailbox, true) } else { self.pop(mailbox) }
+    }
+
+    /// Gives back what was taken, in front of what came since. Messages for a closed mailbox are returned: they are lost.
+    pub(crate) fn put_back(&mut self, mailbox: &Mailbox<M>) -> VecDeque<Envelope<M>> {
+        let mut queue = mailbox.lock();
+        let mut messages = mem::take(&mut self.messages);
+        queue.in_hand_max = 0;
+        queue.parked = false;
+        mailbox.in_hand.store(0, Ordering::Relaxed);
+        if !queue.open {
+            queue.dropped += messages.len() as u64;
+            mailbox.sampled_at.store(0, Ordering::Relaxed);
+            return messages;
+        }
+        // The shorter goes to the longer: either may hold a long backlog.
+        if messages.len() < queue.messages.len() {
+            while let Some(envelope) = messages.pop_back() {
+                queue.messages.push_front(envelope);
+            }
+        } else {
+            messages.append(&mut queue.messages);
+            queue.messages = messages;
+        }
+        mailbox.admit(queue);
+        VecDeque::new()
+    }
+
+    /// Frees what an idle receiver does not need.
+    pub(crate) fn shrink(&mut self, mailbox: &Mailbox<M>) {
+        self.messages.shrink_to_fit();
+        mailbox.lock().messages.shrink_to_fit();
+    }
+
+    #[cold]
+    fn admit(&mut self, mailbox: &Mailbox<M>) {
+        self.admit_at = self.messages.len().saturating_sub(self.step(mailbox.lock().capacity));
+        mailbox.admit(mailbox.lock());
+    }
+
+    fn step(&self, capacity: usize) -> usize {
+        (capacity / 4).clamp(1, ADMIT_EVERY)
+    }
+
+    fn refill(&mut self, mailbox: &Mailbox<M>, park: bool) -> Option<Envelope<M>> {
+        let mut queue = mailbox.lock();
+        // One message is not worth a swap, and an actor that never has more needs one buffer only.
+        let envelope = if mailbox.one_by_one || queue.messages.len() == 1 {
+            queue.take_one()
+        } else {
+            mem::swap(&mut queue.messages, &mut self.messages);
+            self.admit_at = self.messages.len().saturating_sub(self.step(queue.capacity));
+            self.messages.pop_front()
+        };
+        queue.in_hand_max = self.messages.len();
+        mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
+        queue.parked = park && envelope.is_none();
+        if envelope.is_none() {
+            for buffer in [&mut queue.messages, &mut self.messages] {
+                if buffer.capacity() > KEPT_BUFFER_LEN_MAX {
+                    *buffer = VecDeque::new();
+                }
+            }
+        }
+        // Room for a single sender is not worth waking it, unless the receiver comes here for each message anyway.
+        let has_room = self.messages.len() + self.step(queue.capacity) <= queue.capacity;
+        if queue.has_line() && (has_room || mailbox.one_by_one) {
+            mailbox.admit(queue);
+        }
+        envelope
+    }
+}

@@ -1,0 +1,144 @@
+//! What runs for an actor beside it and ends with it: timers, and streams that feed its mailbox.
+//!
+//! Each is a small task. It ends when it is done, when it is cancelled, and when its incarnation ends, whatever ended that.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
+
+use crate::actor::{Actor, Context};
+use crate::address::{Address, TellError, deadline_after};
+use crate::observe::DeadLetterReason;
+use crate::slot::AnySlot;
+
+/// The running tasks of one incarnation; dropping it ends them.
+#[derive(Default)]
+pub(crate) struct Tasks(HashMap<u64, oneshot::Sender<()>>);
+
+/// One timer of one actor; see [`Context::send_after`] and [`Context::send_interval`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerRef(u64);
+
+/// One stream that feeds one actor; see [`Context::attach`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamRef(u64);
+
+/// Timers and streams. A message from one of them waits for room as any sender's does where the mailbox lets senders wait;
+/// where it refuses, the message is a dead letter.
+impl<A: Actor> Context<A> {
+    /// Sends this actor a message after a delay, unless the timer is cancelled or the actor ends before.
+    pub fn send_after(&mut self, delay: Duration, message: A::Message) -> TimerRef {
+        let address = self.address();
+        TimerRef(self.run_beside(async move {
+            sleep(delay).await;
+            deliver(&address, message).await;
+        }))
+    }
+
+    /// Sends this actor a message every `period`, first after one period, until the timer is cancelled or the actor ends.
+    /// A tick that finds the one before still waiting for room is left out. A period of zero is read as one millisecond.
+    pub fn send_interval(
+        &mut self,
+        period: Duration,
+        mut make: impl FnMut() -> A::Message + Send + 'static,
+    ) -> TimerRef {
+        let address = self.address();
+        let period = if period.is_zero() { Duration::from_millis(1) } else { period };
+        TimerRef(self.run_beside(async move {
+            let mut ticks = interval_at(deadline_after(period), period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                ticks.tick().await;
+                deliver(&address, make()).await;
+            }
+        }))
+    }
+
+    /// Stops a timer. False if it had sent its message or was stopped before; a message that is queued already stays.
+    pub fn cancel(&mut self, timer: TimerRef) -> bool {
+        self.end_beside(timer.0)
+    }
+
+    /// Feeds a stream into this actor's mailbox: `make` turns each item, and the end as `None`, into a message or nothing.
+    /// The stream is polled for the next item when the one before is in the mailbox, and dropped when the actor ends.
+    pub fn attach<S>(
+        &mut self,
+        stream: S,
+        mut make: impl FnMut(Option<S::Item>) -> Option<A::Message> + Send + 'static,
+    ) -> StreamRef
+    where
+        S: Stream + Send + 'static,
+        S::Item: Send,
+    {
+        let address = self.address();
+        StreamRef(self.run_beside(async move {
+            let mut stream = pin!(stream);
+            loop {
+                let item = poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
+                let is_end = item.is_none();
+                if let Some(message) = make(item) {
+                    deliver(&address, message).await;
+                }
+                if is_end {
+                    return;
+                }
+            }
+        }))
+    }
+
+    /// Stops feeding a stream and drops it. False if it had ended.
+    pub fn detach(&mut self, stream: StreamRef) -> bool {
+        self.end_beside(stream.0)
+    }
+
+    fn run_beside(&mut self, work: impl Future<Output = ()> + Send + 'static) -> u64 {
+        run_beside(&(self.slot.clone() as Arc<AnySlot>), work)
+    }
+
+    fn end_beside(&mut self, number: u64) -> bool {
+        let mut control = self.slot.header.lock();
+        control.existing_rare().is_some_and(|rare| rare.tasks.0.remove(&number).is_some())
+    }
+}
+
+/// Runs something for the slot's incarnation, to end with it.
+pub(crate) fn run_beside(slot: &Arc<AnySlot>, work: impl Future<Output = ()> + Send + 'static) -> u64 {
+    let system = slot.header.system.clone();
+    let number = system.next_number();
+    let (ends, ended) = oneshot::channel::<()>();
+    slot.header.lock().rare_mut().tasks.0.insert(number, ends);
+    let slot = Arc::downgrade(slot);
+    system.start_task(async move {
+        tokio::select! {
+            biased;
+            _ = ended => {}
+            () = work => {
+                if let Some(slot) = slot.upgrade()
+                    && let Some(rare) = slot.header.lock().existing_rare()
+                {
+                    rare.tasks.0.remove(&number);
+                }
+            }
+        }
+    });
+    number
+}
+
+async fn deliver<M: Send + 'static>(address: &Address<M>, message: M) {
+    match address.tell(message).await {
+        Ok(()) => {}
+        Err(TellError::Closed(message)) => lose(address, DeadLetterReason::Closed, message),
+        Err(error) => lose(address, DeadLetterReason::Refused, error.into_message()),
+    }
+}
+
+fn lose<M: Send + 'static>(address: &Address<M>, reason: DeadLetterReason, message: M) {
+    let header = &address.0.header;
+    header.system.lose(header, reason, [message]);
+}
