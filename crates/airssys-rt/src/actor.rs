@@ -4,6 +4,7 @@ use std::any::{Any, type_name};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{self, Future};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,7 +158,7 @@ pub struct Context<A: Actor> {
     pub(crate) slot: Arc<TypedSlot<A::Message>>,
     pub(crate) batch: Batch<A::Message>,
     /// Idle for this long, it hibernates.
-    pub(crate) idle: Option<Duration>,
+    pub(crate) idle_ms: Option<NonZeroU32>,
 }
 
 impl<A: Actor> Context<A> {
@@ -218,9 +219,11 @@ impl<A: Actor> Context<A> {
         clock::instant(inherited_deadline())
     }
 
-    /// Calls [`Actor::hibernate`] whenever no message has come for this long; `None`, the default, never.
+    /// Calls [`Actor::hibernate`] whenever no message has come for this long; `None`, the default, never. Counted in
+    /// milliseconds, from 1 to 49 days.
     pub fn hibernate_after(&mut self, idle: Option<Duration>) {
-        self.idle = idle;
+        let ms = |idle: Duration| u32::try_from(idle.as_millis()).unwrap_or(u32::MAX).max(1);
+        self.idle_ms = idle.and_then(|idle| NonZeroU32::new(ms(idle)));
     }
 
     /// Whether the supervisor stops this actor only to start it again, as it does when a sibling ended.

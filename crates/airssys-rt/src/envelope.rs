@@ -14,7 +14,7 @@ const SAMPLED: i64 = 1;
 
 pub(crate) struct Envelope<M> {
     pub(crate) message: M,
-    pub(crate) trace: Option<Box<TraceContext>>,
+    trace: Option<Box<TraceContext>>,
     /// The deadline in even nanoseconds; the lowest bit says that this message's wait is measured.
     stamp: i64,
 }
@@ -25,9 +25,12 @@ impl<M> Envelope<M> {
         Self { message, trace: inherited_trace(), stamp: deadline & !SAMPLED }
     }
 
-    /// Neither expires nor is traced nor sampled.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.stamp == PLAIN && self.trace.is_none()
+    pub(crate) fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.trace.as_deref().copied()
     }
 
     pub(crate) fn deadline(&self) -> i64 {

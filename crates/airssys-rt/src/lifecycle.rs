@@ -8,13 +8,15 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::mem;
+use std::num::NonZeroU32;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tracing::Instrument;
 
 use crate::actor::{Actor, Context};
@@ -25,6 +27,7 @@ use crate::mailbox::Batch;
 use crate::observe::{DeadLetterReason, Event, NodeState};
 use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDED, TypedSlot};
 use crate::sys::{Request, SysError};
+use crate::trace::TraceContext;
 
 /// Messages handled before the executor gets a turn.
 const MESSAGES_PER_TURN: u32 = 128;
@@ -36,9 +39,9 @@ where
     F: FnOnce() -> A + Send + 'static,
 {
     // Made before the task, so that a task that is dropped before its first poll reports as well.
-    let report = Report { slot: slot.clone(), on_exit: A::on_exit, reason: None };
+    let report = Report { slot: slot.clone(), on_exit: A::on_exit };
     let system = slot.header.system.clone();
-    system.start_task(Incarnation { life: live(slot, factory), report, task: None });
+    system.start_task(Incarnation { life: live(slot, factory), report, is_known: false });
 }
 
 pin_project_lite::pin_project! {
@@ -47,7 +50,8 @@ pin_project_lite::pin_project! {
         #[pin]
         life: F,
         report: Report,
-        task: Option<Waker>,
+        // Signals and messages know whom to wake. A task has one waker as long as it lives.
+        is_known: bool,
     }
 }
 
@@ -57,8 +61,8 @@ impl<F: Future<Output = ExitReason>> Future for Incarnation<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = self.project();
         let slot = &this.report.slot;
-        if !this.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
-            *this.task = Some(cx.waker().clone());
+        if !*this.is_known {
+            *this.is_known = true;
             slot.header.set_task(cx.waker());
             slot.mailbox.set_receiver(cx.waker());
         }
@@ -72,151 +76,233 @@ impl<F: Future<Output = ExitReason>> Future for Incarnation<F> {
                 slot.mailbox.relieve();
                 return Poll::Pending;
             }
-            Ok(Poll::Ready(reason)) => this.report.reason = Some(reason),
-            Err(panic) => this.report.reason = Some(ExitReason::Panic(Arc::new(panic))),
+            Ok(Poll::Ready(reason)) => slot.header.set_end(reason),
+            Err(panic) => slot.header.set_end(ExitReason::Panic(Arc::new(panic))),
         }
+        // Who polled us drops us: first the life and with it the actor, then the report.
         Poll::Ready(())
     }
 }
 
-async fn live<A, F>(slot: Arc<TypedSlot<A::Message>>, factory: F) -> ExitReason
+/// From the factory to the end. Every idle actor carries the state of this future: whatever is rare is boxed, and blocks are
+/// used instead of functions.
+#[expect(clippy::manual_async_fn, reason = "an async function holds its arguments twice")]
+fn live<A, F>(slot: Arc<TypedSlot<A::Message>>, factory: F) -> impl Future<Output = ExitReason> + Send
 where
     A: Actor,
-    F: FnOnce() -> A,
+    F: FnOnce() -> A + Send,
 {
-    let mut ctx = Context::<A> { slot, batch: Batch::new(), idle: None };
-    let mut actor = factory();
-    let mut started = false;
-    let reason = {
-        let slot = ctx.slot.clone();
-        let work = pin!(work(&mut actor, &mut ctx, &mut started));
-        match interruptible(&slot.header, KILL | EXIT, work).await {
-            Interrupted::Done(reason) | Interrupted::By(reason) => reason,
+    async move {
+        let mut ctx = Context::<A> { slot: slot.clone(), batch: Batch::new(), idle_ms: None };
+        let mut actor = factory();
+        let mut started = false;
+        let work = work(&slot.header, &mut actor, &mut ctx, &mut started);
+        let reason = Unless { header: &slot.header, mask: KILL | EXIT, future: work }.await;
+        if !started || matches!(reason, ExitReason::Killed) {
+            return reason;
         }
-    };
-    if !started || matches!(reason, ExitReason::Killed) {
-        return reason;
-    }
-    ctx.slot.header.set_state(NodeState::Stopping);
-    let stopped = {
-        let slot = ctx.slot.clone();
-        let stop = pin!(actor.stop(&reason, &mut ctx));
-        interruptible(&slot.header, KILL, stop).await
-    };
-    match stopped {
-        Interrupted::Done(()) => reason,
-        Interrupted::By(killed) => killed,
+        slot.header.set_state(NodeState::Stopping);
+        let (actor, ctx) = (&mut actor, &mut ctx);
+        let stop = async move {
+            actor.stop(&reason, ctx).await;
+            reason
+        };
+        Box::pin(Unless { header: &slot.header, mask: KILL, future: stop }).await
     }
 }
 
-async fn work<A: Actor>(actor: &mut A, ctx: &mut Context<A>, started: &mut bool) -> ExitReason {
-    if let Err(reason) = actor.start(ctx).await {
-        return reason;
+pin_project_lite::pin_project! {
+    /// Polls until one of these flags is up, which is then the reason to end; whoever awaits it drops what was polled.
+    struct Unless<'a, F> {
+        header: &'a Header,
+        mask: u8,
+        #[pin]
+        future: F,
     }
-    *started = true;
-    let slot = ctx.slot.clone();
-    let header = &slot.header;
-    header.system.emit(|| Event::Started { id: header.id, name: header.name.clone() });
-    header.started();
-    let mut turn = 0;
-    loop {
-        let flags = header.flags();
-        if flags & !OBSERVED != 0 {
-            if flags & (KILL | EXIT) != 0 {
-                // Whoever polls us drops us for it.
-                give_way().await;
-            } else if flags & STOP != 0 {
-                return header.exit_reason();
-            } else if flags & REQUEST != 0 {
-                if let Some(request) = header.next_request() {
-                    // Boxed, so that actors nobody asks do not carry its state.
-                    Box::pin(serve(request, actor, ctx)).await;
-                }
-            } else if flags & SUSPENDED != 0 {
-                header.changed_from(flags).await;
-            } else if let Some(signal) = header.next_notice()
-                && let Err(reason) = actor.signal(signal, ctx).await
-            {
-                return reason;
-            }
-        } else {
-            let envelope = match ctx.batch.pop(&slot.mailbox) {
-                Some(envelope) => Some(envelope),
-                None => {
-                    header.system.count_turn(header, turn);
-                    turn = 0;
-                    idle(actor, ctx).await
-                }
-            };
-            if let Some(envelope) = envelope {
-                let handled = if envelope.is_plain() && flags & OBSERVED == 0 {
-                    actor.handle(envelope.message, ctx).await
-                } else {
-                    handle_special(actor, ctx, envelope, flags).await
-                };
-                if let Err(reason) = handled {
-                    return reason;
-                }
-            }
+}
+
+impl<F: Future<Output = ExitReason>> Future for Unless<'_, F> {
+    type Output = ExitReason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<ExitReason> {
+        let this = self.project();
+        let header = *this.header;
+        let mask = *this.mask;
+        let interrupted = || {
+            let flags = header.flags() & mask;
+            (flags != 0).then(|| if flags & KILL != 0 { ExitReason::Killed } else { header.exit_reason() })
+        };
+        if let Some(end) = interrupted() {
+            return Poll::Ready(end);
         }
-        turn += 1;
-        if turn == MESSAGES_PER_TURN {
-            header.system.count_turn(header, turn);
-            turn = 0;
-            give_way().await;
+        match this.future.poll(cx) {
+            Poll::Ready(reason) => Poll::Ready(reason),
+            // Raised by the actor itself or from a thread while it ran: do not sleep on it.
+            Poll::Pending => interrupted().map_or(Poll::Pending, Poll::Ready),
         }
     }
 }
 
-/// Waits for a message; `None` when there is something else to look at.
-async fn idle<A: Actor>(actor: &mut A, ctx: &mut Context<A>) -> Option<Envelope<A::Message>> {
-    let mut sleep = ctx.idle.map(|after| Box::pin(tokio::time::sleep(after)));
-    poll_fn(|cx| {
-        // A flag raised after this look wakes the task by itself.
-        if ctx.slot.header.flags() & !OBSERVED != 0 {
-            return Poll::Ready(None);
-        }
-        if let Some(envelope) = ctx.batch.pop_or_park(&ctx.slot.mailbox) {
-            return Poll::Ready(Some(envelope));
-        }
-        let is_long = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        if is_long {
-            sleep = None;
-            actor.hibernate();
-            ctx.batch.shrink(&ctx.slot.mailbox);
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// A message that expires, or is sampled, traced or observed.
-async fn handle_special<A: Actor>(
+#[expect(clippy::manual_async_fn, reason = "an async function holds its arguments twice")]
+fn work<A: Actor>(
+    header: &Header,
     actor: &mut A,
     ctx: &mut Context<A>,
-    envelope: Envelope<A::Message>,
-    flags: u8,
-) -> Result<(), ExitReason> {
+    started: &mut bool,
+) -> impl Future<Output = ExitReason> + Send {
+    async move {
+        if let Err(reason) = actor.start(ctx).await {
+            return reason;
+        }
+        *started = true;
+        header.system.emit(|| Event::Started { id: header.id, name: header.name.clone() });
+        header.started();
+        let mut turn = 0;
+        loop {
+            let did_something = match next(actor, ctx).await {
+                Ok(did_something) => did_something,
+                Err(reason) => return reason,
+            };
+            if !did_something {
+                header.system.count_turn(header, turn);
+                turn = 0;
+                let mut sleep = ctx.idle_ms.map(|ms| Box::pin(sleep_ms(ms)));
+                let mut has_parked = true;
+                poll_fn(|cx| {
+                    // A flag raised after this look wakes the task by itself, and so does a message after the queue
+                    // was found empty.
+                    let is_called = header.flags() & !OBSERVED != 0
+                        || !mem::take(&mut has_parked) && ctx.batch.has_more_or_parks(&ctx.slot.mailbox);
+                    if is_called {
+                        return Poll::Ready(());
+                    }
+                    hibernate(actor, ctx, &mut sleep, cx);
+                    Poll::Pending
+                })
+                .await;
+            }
+            turn += 1;
+            if turn == MESSAGES_PER_TURN {
+                header.system.count_turn(header, turn);
+                turn = 0;
+                give_way().await;
+            }
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// What an actor does next. Ready with `false` when there is nothing to do.
+    #[project = NextProjection]
+    enum Next<'a, F> {
+        Message {
+            #[pin]
+            handling: F,
+            deadline: i64,
+        },
+        // Boxed, so that actors nobody looks at do not carry its state.
+        Rare { work: Pin<Box<dyn Future<Output = Result<(), ExitReason>> + Send + 'a>> },
+        Expired,
+        Nothing,
+    }
+}
+
+impl<F: Future<Output = Result<(), ExitReason>>> Future for Next<'_, F> {
+    type Output = Result<bool, ExitReason>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let handled = match self.project() {
+            NextProjection::Message { handling, deadline } if *deadline == NEVER => handling.poll(cx),
+            NextProjection::Message { handling, deadline } => {
+                let _inherited = InheritedDeadline::enter(*deadline);
+                handling.poll(cx)
+            }
+            NextProjection::Rare { work } => work.as_mut().poll(cx),
+            NextProjection::Expired => Poll::Ready(Ok(())),
+            NextProjection::Nothing => return Poll::Ready(Ok(false)),
+        };
+        handled.map_ok(|()| true)
+    }
+}
+
+/// Signals first, then one message.
+fn next<'a, A: Actor>(
+    actor: &'a mut A,
+    ctx: &'a mut Context<A>,
+) -> impl Future<Output = Result<bool, ExitReason>> + Send + 'a {
+    let flags = ctx.slot.header.flags();
+    if flags & !OBSERVED != 0 {
+        return Next::Rare { work: Box::pin(attend(flags, actor, ctx)) };
+    }
+    let Some(envelope) = ctx.batch.pop(&ctx.slot.mailbox) else {
+        return Next::Nothing;
+    };
+    if flags & OBSERVED != 0 || envelope.is_traced() {
+        return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
+    }
+    match open(&ctx.slot, envelope) {
+        Some((message, deadline)) => Next::Message { handling: actor.handle(message, ctx), deadline },
+        None => Next::Expired,
+    }
+}
+
+/// Once the idle time is over.
+fn hibernate<A: Actor>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    sleep: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut task::Context<'_>,
+) {
+    if sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready()) {
+        *sleep = None;
+        actor.hibernate();
+        ctx.batch.shrink(&ctx.slot.mailbox);
+    }
+}
+
+fn sleep_ms(ms: NonZeroU32) -> Sleep {
+    tokio::time::sleep(Duration::from_millis(ms.get().into()))
+}
+
+/// Takes a message out of its envelope; `None` if its time was up.
+fn open<M: Send + 'static>(slot: &TypedSlot<M>, envelope: Envelope<M>) -> Option<(M, i64)> {
     if envelope.is_sampled() {
-        ctx.slot.mailbox.record_wait();
+        slot.mailbox.record_wait();
     }
     let deadline = envelope.deadline();
     if deadline != NEVER && clock::now() >= deadline {
-        let slot = &ctx.slot;
-        slot.mailbox.count_dropped();
-        slot.header.system.lose(&slot.header, DeadLetterReason::Expired, [envelope.message]);
-        return Ok(());
+        expire(slot, envelope.message);
+        return None;
     }
-    if flags & OBSERVED != 0 || envelope.trace.is_some() {
-        // Boxed, so that actors nobody looks at do not carry its state.
-        return Box::pin(handle_observed(actor, ctx, envelope)).await;
+    Some((envelope.message, deadline))
+}
+
+/// Does what a flag asks for.
+async fn attend<A: Actor>(flags: u8, actor: &mut A, ctx: &mut Context<A>) -> Result<(), ExitReason> {
+    let slot = ctx.slot.clone();
+    let header = &slot.header;
+    if flags & (KILL | EXIT) != 0 {
+        // Whoever polls us drops us for it.
+        give_way().await;
+    } else if flags & STOP != 0 {
+        return Err(header.exit_reason());
+    } else if flags & REQUEST != 0 {
+        if let Some(request) = header.next_request() {
+            serve(request, actor, ctx).await;
+        }
+    } else if flags & SUSPENDED != 0 {
+        header.changed_from(flags).await;
+    } else if let Some(signal) = header.next_notice() {
+        return actor.signal(signal, ctx).await;
     }
-    let mut handling = pin!(actor.handle(envelope.message, ctx));
-    poll_fn(|cx| {
-        let _inherited = InheritedDeadline::enter(deadline);
-        handling.as_mut().poll(cx)
-    })
-    .await
+    Ok(())
+}
+
+/// The time of a message was up before it was handled.
+#[cold]
+fn expire<M: Send + 'static>(slot: &TypedSlot<M>, message: M) {
+    slot.mailbox.count_dropped();
+    slot.header.system.lose(&slot.header, DeadLetterReason::Expired, [message]);
 }
 
 async fn handle_observed<A: Actor>(
@@ -226,13 +312,19 @@ async fn handle_observed<A: Actor>(
 ) -> Result<(), ExitReason> {
     let slot = ctx.slot.clone();
     let header = &slot.header;
-    let deadline = envelope.deadline();
-    let mut observation = Observation::begin::<A>(header, &envelope.message);
-    let trace = envelope.trace.as_ref().map(|trace| trace.child());
-    let span = trace.filter(|trace| trace.is_sampled()).map_or_else(tracing::Span::none, |trace| {
-        tracing::info_span!("handle", actor = %header.name, id = header.id.as_u64(), %trace, parent_span = ?envelope.trace)
-    });
-    let mut handling = pin!(actor.handle(envelope.message, ctx).instrument(span));
+    let parent = envelope.trace();
+    let Some((message, deadline)) = open(&slot, envelope) else {
+        return Ok(());
+    };
+    let mut observation = Observation::begin::<A>(header, &message);
+    let trace = parent.map(TraceContext::child);
+    let span = match (trace, parent) {
+        (Some(trace), Some(parent)) if trace.is_sampled() => {
+            tracing::info_span!("handle", actor = %header.name, id = header.id.as_u64(), %trace, %parent)
+        }
+        (Some(_) | None, Some(_) | None) => tracing::Span::none(),
+    };
+    let mut handling = pin!(actor.handle(message, ctx).instrument(span));
     let handled = poll_fn(|cx| {
         let _deadline = InheritedDeadline::enter(deadline);
         let _trace = InheritedTrace::enter(trace);
@@ -321,51 +413,19 @@ pub(crate) async fn give_way() {
     .await;
 }
 
-/// How an interruptible future came to its end.
-enum Interrupted<T> {
-    Done(T),
-    By(ExitReason),
-}
-
-/// Runs a future until it is done or one of these flags is up; the caller drops it then.
-async fn interruptible<T>(
-    header: &Header,
-    mask: u8,
-    mut future: Pin<&mut impl Future<Output = T>>,
-) -> Interrupted<T> {
-    poll_fn(|cx| {
-        let interrupted = || {
-            let flags = header.flags() & mask;
-            (flags != 0).then(|| if flags & KILL != 0 { ExitReason::Killed } else { header.exit_reason() })
-        };
-        if let Some(end) = interrupted() {
-            return Poll::Ready(Interrupted::By(end));
-        }
-        match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Interrupted::Done(value)),
-            // Raised by the actor itself or from a thread while it ran: do not sleep on it.
-            Poll::Pending => interrupted().map_or(Poll::Pending, |end| Poll::Ready(Interrupted::By(end))),
-        }
-    })
-    .await
-}
-
 /// Reports the end of an incarnation when it is dropped: by the task when it is through, by the executor when it is not.
 struct Report {
     slot: Arc<AnySlot>,
     on_exit: fn(&Exit),
-    reason: Option<ExitReason>,
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
         let slot = &self.slot;
         let header = &slot.header;
-        let reason = self.reason.take().unwrap_or(ExitReason::Aborted);
         slot.mailbox.forget_receiver();
         let parent = header.parent();
-        let ended =
-            header.end(|had_started| if had_started { reason } else { ExitReason::Init(Arc::new(reason)) });
+        let ended = header.end();
         let exit = ended.exit.clone();
         if let ExitReason::Panic(report) = root_of(&exit.reason) {
             tracing::error!(actor = %exit.name, id = exit.id.as_u64(), %report, "actor panicked");

@@ -136,7 +136,10 @@ pub(crate) struct Control {
 /// What most actors never need.
 #[derive(Default)]
 pub(crate) struct Rare {
+    /// Why it must end.
     exit: Option<ExitReason>,
+    /// How it ends.
+    end: Option<ExitReason>,
     last_exit: Option<Exit>,
     ended_at: Option<Instant>,
     observers: Vec<Waker>,
@@ -470,11 +473,18 @@ impl Header {
         self.lock().parent.as_ref()?.upgrade()
     }
 
-    /// First half of an end: no signal is delivered any more. True if the actor had started.
-    pub(crate) fn end(&self, reason: impl FnOnce(bool) -> ExitReason) -> Ended {
+    /// How the incarnation ends, once its state is gone.
+    pub(crate) fn set_end(&self, reason: ExitReason) {
+        self.lock().rare_mut().end = Some(reason);
+    }
+
+    /// First half of an end: no signal is delivered any more. Without [`Header::set_end`] the task was aborted.
+    pub(crate) fn end(&self) -> Ended {
         let mut control = self.lock();
         let had_started = !matches!(control.state, NodeState::Starting);
-        let exit = Exit { id: self.id, name: self.name.clone(), reason: reason(had_started) };
+        let reason = control.rare_mut().end.take().unwrap_or(ExitReason::Aborted);
+        let reason = if had_started { reason } else { ExitReason::Init(Arc::new(reason)) };
+        let exit = Exit { id: self.id, name: self.name.clone(), reason };
         control.state = NodeState::Down;
         control.task = None;
         let rare = control.rare_mut();

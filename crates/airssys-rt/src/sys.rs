@@ -67,19 +67,17 @@ impl Sys {
         within: Duration,
         look: impl FnOnce(&mut S) -> R + Send + 'static,
     ) -> Result<R, SysError> {
-        let shown = self
-            .ask(within, move |reply_to: ReplyTo<Result<R, SysError>>| {
-                Request::State(Box::new(move |state| {
-                    let seen = match state {
-                        Some(state) => state.downcast_mut().map(look).ok_or(SysError::OtherType),
-                        None => Err(SysError::NotOffered),
-                    };
-                    // Whoever asked may have left.
-                    drop(reply_to.send(seen));
-                }))
-            })
-            .await?;
-        shown
+        self.ask(within, move |reply_to: ReplyTo<Result<R, SysError>>| {
+            Request::State(Box::new(move |state| {
+                let seen = match state {
+                    Some(state) => state.downcast_mut().map(look).ok_or(SysError::OtherType),
+                    None => Err(SysError::NotOffered),
+                };
+                // Whoever asked may have left.
+                drop(reply_to.send(seen));
+            }))
+        })
+        .await?
     }
 
     /// Hands `extra` to the actor's [`Actor::code_change`](crate::Actor::code_change). As in OTP the actor must be
@@ -146,11 +144,14 @@ pub enum SysError {
     Refused(ExitReason),
 }
 
+/// What looks at an actor's state, if the actor shows it.
+type Look = Box<dyn FnOnce(Option<&mut dyn Any>) + Send>;
+
 /// What is asked about an actor, served by its own task.
 pub(crate) enum Request {
     Suspend(ReplyTo<()>),
     Resume(ReplyTo<()>),
-    State(Box<dyn FnOnce(Option<&mut dyn Any>) + Send>),
+    State(Look),
     ChangeCode(Box<dyn Any + Send>, ReplyTo<Result<(), SysError>>),
 }
 

@@ -18,7 +18,7 @@ const ADMIT_EVERY: usize = 256;
 pub(crate) struct Batch<M> {
     messages: VecDeque<Envelope<M>>,
     /// At this length senders who wait are let in.
-    admit_at: usize,
+    admit_at: u32,
 }
 
 impl<M> Batch<M> {
@@ -31,21 +31,28 @@ impl<M> Batch<M> {
         self.messages.capacity()
     }
 
-    /// The next message, without waiting. From here on it counts as handled.
+    /// The next message, without waiting. From here on it counts as handled. When there is none, the next one that comes
+    /// wakes the receiver.
     pub(crate) fn pop(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
         let Some(envelope) = self.messages.pop_front() else {
-            return self.refill(mailbox, false);
+            return self.refill(mailbox);
         };
         mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
-        if self.messages.len() <= self.admit_at && mailbox.has_waiting.load(Ordering::Relaxed) {
+        if self.messages.len() <= self.admit_at as usize && mailbox.has_waiting.load(Ordering::Relaxed) {
             self.admit(mailbox);
         }
         Some(envelope)
     }
 
-    /// As [`Batch::pop`]; when there is nothing, the next message wakes the receiver.
-    pub(crate) fn pop_or_park(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
-        if self.messages.is_empty() { self.refill(mailbox, true) } else { self.pop(mailbox) }
+    /// Whether there is a message to pop; when there is none, the next one wakes the receiver.
+    pub(crate) fn has_more_or_parks(&mut self, mailbox: &Mailbox<M>) -> bool {
+        if !self.messages.is_empty() {
+            return true;
+        }
+        let mut queue = mailbox.lock();
+        let has_more = queue.len() > 0;
+        queue.parked = !has_more;
+        has_more
     }
 
     /// Gives back what was taken, in front of what came since. Messages for a closed mailbox are returned: they are lost.
@@ -81,27 +88,32 @@ impl<M> Batch<M> {
 
     #[cold]
     fn admit(&mut self, mailbox: &Mailbox<M>) {
-        self.admit_at = self.messages.len().saturating_sub(self.step(mailbox.lock().capacity));
-        mailbox.admit(mailbox.lock());
+        let queue = mailbox.lock();
+        self.admit_at = self.admit_below(queue.capacity);
+        mailbox.admit(queue);
+    }
+
+    fn admit_below(&self, capacity: usize) -> u32 {
+        u32::try_from(self.messages.len().saturating_sub(self.step(capacity))).unwrap_or(u32::MAX)
     }
 
     fn step(&self, capacity: usize) -> usize {
         (capacity / 4).clamp(1, ADMIT_EVERY)
     }
 
-    fn refill(&mut self, mailbox: &Mailbox<M>, park: bool) -> Option<Envelope<M>> {
+    fn refill(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
         let mut queue = mailbox.lock();
         // One message is not worth a swap, and an actor that never has more needs one buffer only.
         let envelope = if mailbox.one_by_one || queue.messages.len() == 1 {
             queue.take_one()
         } else {
             mem::swap(&mut queue.messages, &mut self.messages);
-            self.admit_at = self.messages.len().saturating_sub(self.step(queue.capacity));
+            self.admit_at = self.admit_below(queue.capacity);
             self.messages.pop_front()
         };
         queue.in_hand_max = self.messages.len();
         mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
-        queue.parked = park && envelope.is_none();
+        queue.parked = envelope.is_none();
         if envelope.is_none() {
             for buffer in [&mut queue.messages, &mut self.messages] {
                 if buffer.capacity() > KEPT_BUFFER_LEN_MAX {
