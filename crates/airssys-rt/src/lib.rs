@@ -49,6 +49,9 @@ mod clock;
 mod deadline;
 mod envelope;
 mod exit;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod glue;
 mod lifecycle;
 mod link;
 mod mailbox;
@@ -67,6 +70,53 @@ mod trace;
 
 pub use actor::{Actor, ActorId, Context, KillFlag, MonitorRef, NoCodeChange, Signal};
 pub use address::{Address, AskError, TellError, WeakAddress};
+#[cfg(feature = "macros")]
+pub use airssys_rt_macros::Message;
+/// ```
+/// use std::time::Duration;
+/// use airssys_rt::{Context, ExitReason, MailboxOptions, ReplyTo, System, actor};
+///
+/// struct Counter { total: u64, waiting: Vec<ReplyTo<u64>> }
+///
+/// #[actor]
+/// impl Counter {
+///     /// Adds. An overflow ends the actor.
+///     #[tell]
+///     async fn add(&mut self, n: u64) -> Result<(), ExitReason> {
+///         self.total = self.total.checked_add(n).ok_or(std::fmt::Error)?;
+///         for reply in self.waiting.drain(..) {
+///             // Who asked may have given up.
+///             drop(reply.send(self.total));
+///         }
+///         Ok(())
+///     }
+///
+///     #[ask]
+///     fn total(&self) -> u64 { self.total }
+///
+///     #[ask(deferred)]
+///     fn next_total(&mut self, reply: ReplyTo<u64>) { self.waiting.push(reply); }
+///
+///     #[hook]
+///     async fn start(&mut self, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+///         // The actor tells itself.
+///         Ok(ctx.address().try_add(1)?)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = System::new();
+/// let make = || Counter { total: 0, waiting: Vec::new() };
+/// let counter = system.spawn("counter", MailboxOptions::default(), make).await?;
+///
+/// counter.add(2).await?;
+/// assert_eq!(counter.total(Duration::from_secs(1)).await?, 3);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "macros")]
+pub use airssys_rt_macros::actor;
 pub use exit::{Exit, ExitReason, PanicReport};
 pub use mailbox::{Latency, MailboxOptions, MailboxStats, Overflow, Priority};
 pub use observe::{

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
 mod exits;
+#[cfg(feature = "macros")]
+mod macros;
 mod mailbox;
 mod probe;
 mod stopping;
