@@ -10,10 +10,12 @@ use tokio::time::Instant;
 /// Later than every deadline.
 pub(crate) const NEVER: i64 = i64::MAX;
 
+#[inline]
 pub(crate) fn now() -> i64 {
     nanos(Instant::now())
 }
 
+#[inline]
 pub(crate) fn nanos(at: Instant) -> i64 {
     let at = at.into_std();
     let epoch = epoch();
@@ -34,14 +36,17 @@ pub(crate) fn instant(nanos: i64) -> Option<Instant> {
 }
 
 /// The number `after` a moment; [`NEVER`] where it would overflow.
+#[inline]
 pub(crate) fn add(nanos: i64, after: Duration) -> i64 {
     nanos.saturating_add(as_nanos(after))
 }
 
+#[inline]
 fn as_nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
+#[inline]
 fn epoch() -> std::time::Instant {
     static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
     *EPOCH.get_or_init(std::time::Instant::now)

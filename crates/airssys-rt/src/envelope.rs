@@ -53,6 +53,7 @@ thread_local! {
 }
 
 /// The deadline of the message in work on this thread.
+#[inline]
 pub(crate) fn inherited_deadline() -> i64 {
     DEADLINE.get()
 }
@@ -62,6 +63,7 @@ pub(crate) fn current_trace() -> Option<TraceContext> {
     TRACE.get()
 }
 
+#[inline]
 fn inherited_trace() -> Option<Box<TraceContext>> {
     TRACE.get().map(Box::new)
 }
@@ -70,12 +72,14 @@ fn inherited_trace() -> Option<Box<TraceContext>> {
 pub(crate) struct InheritedDeadline(i64);
 
 impl InheritedDeadline {
+    #[inline]
     pub(crate) fn enter(deadline: i64) -> Self {
         Self(DEADLINE.replace(deadline))
     }
 }
 
 impl Drop for InheritedDeadline {
+    #[inline]
     fn drop(&mut self) {
         DEADLINE.set(self.0);
     }

@@ -48,6 +48,9 @@ pub(crate) enum Refused<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
+/// In this order: what the receiver writes for each message lies behind the colder half of the queue, a cache line away from
+/// what senders write.
+#[repr(C)]
 pub(crate) struct Mailbox<M> {
     queue: Mutex<Queue<M>>,
     /// Messages the receiver took and has not handled. Written by the receiver, read by senders who find the mailbox full.
@@ -61,17 +64,18 @@ pub(crate) struct Mailbox<M> {
     one_by_one: bool,
 }
 
+#[repr(C)]
 struct Queue<M> {
     messages: VecDeque<Envelope<M>>,
+    accepted: u64,
     /// Upper bound of `in_hand`, as of the receiver's last visit: spares senders the receiver's cache line.
-    in_hand_max: usize,
-    capacity: usize,
+    in_hand_max: u32,
     /// Up to here a message goes in without further question; 0 where there are questions.
-    unquestioned_max: usize,
+    unquestioned_max: u32,
     open: bool,
     parked: bool,
+    capacity: u32,
     receiver: Option<Waker>,
-    accepted: u64,
     rejected: u64,
     dropped: u64,
     /// What most mailboxes never need.
@@ -101,7 +105,7 @@ impl<M> Mailbox<M> {
         let queue = Queue {
             messages: VecDeque::new(),
             in_hand_max: 0,
-            capacity: options.capacity.max(1),
+            capacity: bound(options.capacity),
             unquestioned_max: 0,
             open: true,
             parked: false,
@@ -130,7 +134,7 @@ impl<M> Mailbox<M> {
     /// Puts a message in, or drops some by policy and returns them.
     pub(crate) fn try_push(&self, envelope: Envelope<M>) -> Result<Vec<M>, Refused<M>> {
         let queue = self.lock();
-        if queue.messages.len() + queue.in_hand_max < queue.unquestioned_max {
+        if queue.messages.len() + (queue.in_hand_max as usize) < queue.unquestioned_max as usize {
             self.accept(queue, envelope);
             return Ok(Vec::new());
         }
@@ -193,7 +197,7 @@ impl<M> Mailbox<M> {
     /// Changes the bound while it is in use. What is in it already stays.
     pub(crate) fn set_capacity(&self, capacity: usize) {
         let mut queue = self.lock();
-        queue.capacity = capacity.max(1);
+        queue.capacity = bound(capacity);
         queue.question();
         self.admit(queue);
     }
@@ -204,7 +208,7 @@ impl<M> Mailbox<M> {
         let extra = queue.extra.as_ref();
         MailboxStats {
             depth,
-            capacity: queue.capacity,
+            capacity: queue.capacity as usize,
             bytes: extra.and_then(|extra| extra.books.as_ref()).map_or(0, Books::bytes),
             accepted: queue.accepted,
             handled: queue.accepted.saturating_sub(queue.dropped + depth as u64),
@@ -355,9 +359,10 @@ impl<M> Mailbox<M> {
 
     /// Exact, at the price of reading what the receiver writes.
     fn has_room(&self, queue: &mut Queue<M>, envelope: &Envelope<M>) -> bool {
-        queue.in_hand_max = self.in_hand.load(Ordering::Relaxed);
+        let in_hand = self.in_hand.load(Ordering::Relaxed);
+        queue.in_hand_max = in_hand as u32;
         let books = queue.extra.as_ref().and_then(|extra| extra.books.as_ref());
-        queue.len() + queue.in_hand_max < queue.capacity && books.is_none_or(|books| books.fits(envelope))
+        queue.len() + in_hand < queue.capacity as usize && books.is_none_or(|books| books.fits(envelope))
     }
 
     /// Moves waiting senders' messages in, first come first served, while there is room.
@@ -391,6 +396,11 @@ impl<M> Mailbox<M> {
         self.admit(queue);
         Some(waiting.envelope.message)
     }
+}
+
+/// Counts of messages are 32 bits wide: no memory holds more.
+fn bound(capacity: usize) -> u32 {
+    u32::try_from(capacity).unwrap_or(u32::MAX).max(1)
 }
 
 impl<M> Queue<M> {

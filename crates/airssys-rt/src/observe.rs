@@ -283,6 +283,7 @@ impl Observatory {
         Events(self.events.subscribe())
     }
 
+    #[inline]
     pub(crate) fn metrics(&self) -> Option<&dyn Metrics> {
         self.metrics.as_deref()
     }

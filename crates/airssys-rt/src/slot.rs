@@ -36,6 +36,8 @@ pub(crate) const SUSPENDED: u8 = 32;
 /// Each message is to be looked at before it is handled.
 pub(crate) const OBSERVED: u8 = 64;
 
+/// In this order: what the receiver reads for each message is at least a cache line away from what senders write.
+#[repr(C)]
 pub(crate) struct Slot<Q: ?Sized> {
     pub(crate) header: Header,
     pub(crate) mailbox: Q,
@@ -109,12 +111,13 @@ impl<M: Send + 'static> From<&Arc<TypedSlot<M>>> for Entry {
     }
 }
 
+#[repr(C)]
 pub(crate) struct Header {
-    pub(crate) id: ActorId,
-    pub(crate) name: Arc<str>,
-    pub(crate) kind: NodeKind,
-    pub(crate) system: System,
     flags: AtomicU8,
+    pub(crate) kind: NodeKind,
+    pub(crate) id: ActorId,
+    pub(crate) system: System,
+    pub(crate) name: Arc<str>,
     control: Mutex<Control>,
 }
 
@@ -239,6 +242,7 @@ impl Header {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     pub(crate) fn flags(&self) -> u8 {
         self.flags.load(Ordering::Acquire)
     }

@@ -245,15 +245,18 @@ impl System {
         tokio::spawn(task);
     }
 
+    #[inline]
     pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.0.deadlines
     }
 
     /// Notes for the watch, if there is one, that this thread runs this actor.
+    #[inline]
     pub(crate) fn watch(&self, id: ActorId) -> Option<Watched> {
         self.0.watch.as_ref().map(|watch| watch.enter(id))
     }
 
+    #[inline]
     pub(crate) fn count_turn(&self, header: &Header, messages: u32) {
         if let Some(metrics) = self.0.observatory.metrics()
             && messages > 0

@@ -93,12 +93,12 @@ impl<M> Batch<M> {
         mailbox.admit(queue);
     }
 
-    fn admit_below(&self, capacity: usize) -> u32 {
+    fn admit_below(&self, capacity: u32) -> u32 {
         u32::try_from(self.messages.len().saturating_sub(self.step(capacity))).unwrap_or(u32::MAX)
     }
 
-    fn step(&self, capacity: usize) -> usize {
-        (capacity / 4).clamp(1, ADMIT_EVERY)
+    fn step(&self, capacity: u32) -> usize {
+        (capacity as usize / 4).clamp(1, ADMIT_EVERY)
     }
 
     fn refill(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
@@ -111,7 +111,7 @@ impl<M> Batch<M> {
             self.admit_at = self.admit_below(queue.capacity);
             self.messages.pop_front()
         };
-        queue.in_hand_max = self.messages.len();
+        queue.in_hand_max = self.messages.len() as u32;
         mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
         queue.parked = envelope.is_none();
         if envelope.is_none() {
@@ -122,7 +122,7 @@ impl<M> Batch<M> {
             }
         }
         // Room for a single sender is not worth waking it, unless the receiver comes here for each message anyway.
-        let has_room = self.messages.len() + self.step(queue.capacity) <= queue.capacity;
+        let has_room = self.messages.len() + self.step(queue.capacity) <= queue.capacity as usize;
         if queue.has_line() && (has_room || mailbox.one_by_one) {
             mailbox.admit(queue);
         }
