@@ -5,15 +5,22 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its result")]
 
+mod heap;
+mod machine;
 mod report;
+mod rt;
+#[cfg(feature = "wasm")]
 mod wasm;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
 use crate::report::Report;
+
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
 
 /// What a benchmark may fail with: everything is set up by the benchmark itself, so each failure ends it.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -33,13 +40,16 @@ struct Options {
     /// Writes the rows to this file, as a JSON array.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measures what idle actors keep, in this process alone: how the suite calls itself.
+    #[arg(long, value_name = "SUBJECT:COUNT", hide = true)]
+    idle: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Suite {
     /// Components as actors, beside bare Wasmtime.
     Wasm,
-    /// Actors. Does not exist yet.
+    /// Actors, beside raw tokio and, with `--compare`, other actor systems.
     Rt,
     /// The door to the operating system. Does not exist yet.
     Osl,
@@ -47,9 +57,17 @@ enum Suite {
 
 /// The suite is named in the interface and was not written.
 #[derive(Debug, thiserror::Error)]
-#[error("the suite `{suite}` does not exist yet; there is `wasm`")]
+#[error("the suite `{suite}` does not exist yet; there are `rt` and `wasm`")]
 struct NoSuchSuite {
     suite: &'static str,
+}
+
+/// What was asked for was left out when this was built.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} was not built; build with `--features {feature}`")]
+struct NotBuilt {
+    what: &'static str,
+    feature: &'static str,
 }
 
 /// The suite has no such workload.
@@ -74,18 +92,26 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Outcome<()> {
-    let mut report = match options.suite {
-        Suite::Wasm => Report::new("wasm"),
-        Suite::Rt => return Err(NoSuchSuite { suite: "rt" }.into()),
+    if let Some(idle) = &options.idle {
+        return rt::idle(idle);
+    }
+    let load_before = machine::load()?;
+    let only = options.only.as_deref();
+    let (report, description) = match options.suite {
+        Suite::Rt => {
+            if options.compare && cfg!(not(feature = "compare")) {
+                return Err(NotBuilt { what: "the comparison with other systems", feature: "compare" }.into());
+            }
+            (rt::measure(options.compare, only)?, machine::description(rt::PACKAGES)?)
+        }
+        Suite::Wasm => measure_wasm(options.compare, only)?,
         Suite::Osl => return Err(NoSuchSuite { suite: "osl" }.into()),
     };
-    if options.compare {
-        eprintln!("suite `wasm` measures no other systems; bare Wasmtime is always measured");
-    }
-    let load_before = load()?;
-    wasm::measure(&mut report, options.only.as_deref())?;
+    println!("{description}\nload of the machine: {load_before} before, {} after\n", machine::load()?);
     println!("{}", report.table());
-    println!("load of the machine: {load_before} before, {} after", load()?);
+    for note in report.notes() {
+        println!("- {note}");
+    }
     if let Some(path) = &options.json {
         let (folder, name) = airssys_osl::Root::of_file(path)?;
         folder.write_atomic(name.as_ref(), report.json()?.as_bytes(), 0o644)?;
@@ -93,10 +119,17 @@ fn run(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// The average number of running threads over one minute.
-fn load() -> Outcome<String> {
-    let text = airssys_osl::Root::open(Path::new("/proc"))?.read_to_string(Path::new("loadavg"), 4096)?;
-    Ok(text.split_whitespace().next().unwrap_or("unknown").to_owned())
+#[cfg(feature = "wasm")]
+fn measure_wasm(compare: bool, only: Option<&str>) -> Outcome<(Report, String)> {
+    if compare {
+        eprintln!("suite `wasm` measures no other systems; bare Wasmtime is always measured");
+    }
+    Ok((wasm::measure(only)?, machine::description(wasm::PACKAGES)?))
+}
+
+#[cfg(not(feature = "wasm"))]
+fn measure_wasm(_compare: bool, _only: Option<&str>) -> Outcome<(Report, String)> {
+    Err(NotBuilt { what: "suite `wasm`", feature: "wasm" }.into())
 }
 
 /// Starts over with `RUST_BACKTRACE=0` where it says something else: each error of Wasmtime would capture a backtrace

@@ -15,6 +15,9 @@ use crate::{NoSuchWorkload, Outcome};
 const OURS: &str = "airssys-wasm";
 const BARE: &str = "wasmtime";
 
+/// What a result names the versions of.
+pub(crate) const PACKAGES: &[&str] = &["wasmtime", "tokio"];
+
 /// Room for every instance of the suite; the same for both subjects.
 const POOL_INSTANCES: u32 = 6_000;
 
@@ -63,17 +66,18 @@ const WORKLOADS: [(&str, Workload); 6] = [
 
 type Workload = fn(&mut Report, &Sides) -> Outcome<()>;
 
-pub(crate) fn measure(report: &mut Report, only: Option<&str>) -> Outcome<()> {
+pub(crate) fn measure(only: Option<&str>) -> Outcome<Report> {
     if let Some(workload) = only.filter(|only| WORKLOADS.iter().all(|(name, _)| name != only)) {
         let has = WORKLOADS.map(|(name, _)| name).join(", ");
         return Err(NoSuchWorkload { workload: workload.to_owned(), has }.into());
     }
+    let mut report = Report::new("wasm", OURS, &[]);
     let options = EngineOptions { pool_instances: Some(POOL_INSTANCES), cache: None };
     let sides = Sides { engines: Engines::new(options)?, bare: bare::Engine::new(POOL_INSTANCES)? };
     for (name, workload) in WORKLOADS {
         if only.is_none_or(|only| only == name) {
-            workload(report, &sides)?;
+            workload(&mut report, &sides)?;
         }
     }
-    Ok(())
+    Ok(report)
 }

@@ -2,14 +2,13 @@
 //!
 //! Nothing that was made is dropped while it is measured, so no run lives in memory that an earlier one gave back.
 
-use std::path::Path;
-
 use airssys_rt::Overflow;
 
 use super::bare::{self, Message};
 use super::ours::{self, Node, Tree};
 use super::{BARE, Guest, OURS, Sides};
 use crate::Outcome;
+use crate::machine::resident_bytes;
 use crate::report::{RUNS, Report, Series, interleave};
 
 const COMPONENTS: usize = 200;
@@ -90,16 +89,3 @@ impl<'a> Bare<'a> {
         Ok((resident_bytes()? - before) / COMPONENTS as f64)
     }
 }
-
-/// Exact, unlike the counters that the system keeps per processor.
-fn resident_bytes() -> Outcome<f64> {
-    let process = airssys_osl::Root::open(Path::new("/proc/self"))?;
-    let text = process.read_to_string(Path::new("smaps_rollup"), 1 << 16)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or(NoResidentSize)?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024.0)
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the system does not tell how much memory is resident")]
-struct NoResidentSize;
