@@ -39,7 +39,7 @@ impl Subject for Airssys {
     async fn start(&self, plan: Plan) -> Outcome<Self::Address> {
         let Plan { gauge, capacity, permanent } = plan;
         let name = format!("worker-{}", self.names.fetch_add(1, Ordering::Relaxed));
-        let mailbox = MailboxOptions { capacity, overflow: Overflow::Wait };
+        let mailbox = MailboxOptions::bounded(capacity).overflow(Overflow::Wait);
         let (child, address) = ChildSpec::worker(&self.system, name, mailbox, move || Counting {
             worker: Worker::new(gauge.clone()),
             next: None,

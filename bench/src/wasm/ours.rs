@@ -82,7 +82,7 @@ pub(crate) fn spec(
         },
         accepts: Accepts::All,
         config: config.to_vec(),
-        mailbox: MailboxOptions { capacity: MAILBOX_LEN, overflow },
+        mailbox: MailboxOptions::bounded(MAILBOX_LEN).overflow(overflow),
     })
 }
 

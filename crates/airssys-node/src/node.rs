@@ -294,10 +294,7 @@ impl Tree<'_> {
             grants: component.grants.clone(),
             accepts: component.manifest.accepts.clone(),
             config: component.config.clone(),
-            mailbox: MailboxOptions {
-                capacity: component.mailbox.capacity,
-                overflow: component.mailbox.overflow,
-            },
+            mailbox: MailboxOptions::bounded(component.mailbox.capacity).overflow(component.mailbox.overflow),
         })?;
         self.versions.insert(handle.id().clone(), component.manifest.version.to_string());
         self.components.push(handle);

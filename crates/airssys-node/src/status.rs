@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use airssys_rt::{ActorId, DeadLetterCounts, Event, ExitReason, NodeKind, NodeState, System, TreeNode};
+use airssys_rt::{ActorId, Event, ExitReason, NodeKind, NodeState, System, TreeNode};
 use airssys_wasm::{CrashReport, RouterCounts};
 use serde::{Deserialize, Serialize};
 
@@ -117,13 +117,14 @@ impl Node {
     /// Messages that did not arrive, since the node started.
     pub fn message_counts(&self) -> MessageCounts {
         let RouterCounts { denied, expired, unheard, late } = self.router().counts();
-        let DeadLetterCounts { closed, dropped_oldest, dropped_newest } = self.system().dead_letters();
+        let lost = self.system().dead_letters();
         MessageCounts {
             denied,
-            expired,
+            // A mailbox drops what it sees expire; a component's actor what expires on the way into the guest.
+            expired: expired + lost.expired,
             unheard,
             late,
-            dead_letters: closed + dropped_oldest + dropped_newest,
+            dead_letters: lost.closed + lost.dropped_oldest + lost.dropped_newest + lost.refused,
         }
     }
 

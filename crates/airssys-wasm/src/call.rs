@@ -206,7 +206,10 @@ pub(crate) async fn ask(target: &Target, request: Request) -> Result<Payload, Ca
         // A target drops a message whose time is up; to the requester that is a timeout, whoever noticed it first.
         Err(AskError::Died) if Instant::now() >= request.deadline => Err(CallError::Timeout),
         Err(AskError::Died) => Err(CallError::Died),
-        Err(AskError::NotSent(TellError::Full(_))) => Err(CallError::NotSent(Refused::MailboxFull)),
+        Err(AskError::NotSent(TellError::Expired(_))) => Err(CallError::Timeout),
+        Err(AskError::NotSent(TellError::Full(_) | TellError::TooLarge(_))) => {
+            Err(CallError::NotSent(Refused::MailboxFull))
+        }
         Err(AskError::NotSent(TellError::Closed(_))) => Err(CallError::NotSent(Refused::Gone)),
     }
 }

@@ -441,7 +441,10 @@ pub(crate) struct Undelivered {
 
 fn undelivered(error: TellError<ComponentMessage>) -> Box<Undelivered> {
     let (refused, message) = match error {
-        TellError::Full(message) => (Refused::MailboxFull, message),
+        // Larger than a mailbox's bound on bytes, and expired: neither is in use between components, and both mean no room.
+        TellError::Full(message) | TellError::TooLarge(message) | TellError::Expired(message) => {
+            (Refused::MailboxFull, message)
+        }
         TellError::Closed(message) => (Refused::Gone, message),
     };
     match message {

@@ -187,7 +187,7 @@ async fn a_timer_is_refused_what_its_component_would_not_take() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_returns_the_message_and_says_so_to_a_guest() {
-    let mailbox = MailboxOptions { capacity: 2, overflow: Overflow::Reject };
+    let mailbox = MailboxOptions::bounded(2).overflow(Overflow::Reject);
     let slow = Part { mailbox, ..Part::new("slow", "crasher") };
     let world = World::start(vec![slow, Part::new("sender", "relay").to("slow")]).await;
     let target = world.get("slow").clone();
