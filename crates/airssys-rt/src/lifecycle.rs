@@ -32,6 +32,9 @@ use crate::trace::TraceContext;
 /// Messages handled before the executor gets a turn.
 const MESSAGES_PER_TURN: u32 = 128;
 
+/// An actor that has handled this many messages since it last waited looks for more for a moment before it waits again.
+const BUSY: u32 = 16;
+
 /// Starts an incarnation in a slot that was claimed with `begin`.
 pub(crate) fn launch<A, F>(slot: Arc<TypedSlot<A::Message>>, factory: F)
 where
@@ -163,6 +166,9 @@ fn work<A: Actor>(
                 Ok(did_something) => did_something,
                 Err(reason) => return reason,
             };
+            if !did_something && turn >= BUSY && ctx.batch.spin(&ctx.slot.mailbox) {
+                continue;
+            }
             if !did_something {
                 header.system.count_turn(header, turn);
                 turn = 0;

@@ -59,6 +59,8 @@ pub(crate) struct Mailbox<M> {
     sampled_at: AtomicI64,
     /// Whether senders wait for room; true only while `Extra::waiting` is not empty.
     has_waiting: AtomicBool,
+    /// What `Queue::parked` says, for a receiver that looks without the lock.
+    is_parked: AtomicBool,
     overflow: Overflow,
     /// The receiver takes one message at a time, because what is in its hand is out of the reach of the rules.
     one_by_one: bool,
@@ -120,6 +122,7 @@ impl<M> Mailbox<M> {
             in_hand: AtomicUsize::new(0),
             sampled_at: AtomicI64::new(0),
             has_waiting: AtomicBool::new(false),
+            is_parked: AtomicBool::new(false),
             overflow: options.overflow,
             one_by_one: !is_plain || options.overflow == Overflow::DropOldest,
         };
@@ -280,13 +283,18 @@ impl<M> Mailbox<M> {
     fn accept(&self, mut queue: MutexGuard<'_, Queue<M>>, envelope: Envelope<M>) {
         self.put(&mut queue, envelope);
         if queue.parked {
-            queue.parked = false;
+            self.unpark(&mut queue);
             let receiver = queue.receiver.clone();
             drop(queue);
             if let Some(receiver) = receiver {
                 receiver.wake();
             }
         }
+    }
+
+    fn unpark(&self, queue: &mut Queue<M>) {
+        queue.parked = false;
+        self.is_parked.store(false, Ordering::Relaxed);
     }
 
     fn put(&self, queue: &mut Queue<M>, mut envelope: Envelope<M>) {
@@ -380,7 +388,7 @@ impl<M> Mailbox<M> {
         }
         self.has_waiting.store(queue.has_line(), Ordering::Relaxed);
         if !wake.is_empty() && queue.parked {
-            queue.parked = false;
+            self.unpark(&mut queue);
             wake.extend(queue.receiver.clone());
         }
         drop(queue);

@@ -14,16 +14,23 @@ const KEPT_BUFFER_LEN_MAX: usize = 256;
 /// While senders wait, room for this many messages, or a quarter of the mailbox, is made before any of them is woken.
 const ADMIT_EVERY: usize = 256;
 
+/// Looks before a receiver that was busy goes to sleep: well under a microsecond, where a sleep and a wake take several.
+const LOOKS: u32 = 40;
+/// While looking finds nothing, the receiver looks only every so many times.
+const LOOK_AGAIN: u8 = 32;
+
 /// What the receiver holds between visits to the mailbox. One per mailbox at a time.
 pub(crate) struct Batch<M> {
     messages: VecDeque<Envelope<M>>,
     /// At this length senders who wait are let in.
     admit_at: u32,
+    /// Sleeps to come before the receiver looks around again.
+    tired: u8,
 }
 
 impl<M> Batch<M> {
     pub(crate) fn new() -> Self {
-        Self { messages: VecDeque::new(), admit_at: 0 }
+        Self { messages: VecDeque::new(), admit_at: 0, tired: 0 }
     }
 
     #[cfg(test)]
@@ -52,7 +59,25 @@ impl<M> Batch<M> {
         let mut queue = mailbox.lock();
         let has_more = queue.len() > 0;
         queue.parked = !has_more;
+        mailbox.is_parked.store(!has_more, Ordering::Relaxed);
         has_more
+    }
+
+    /// Looks for a moment whether a message comes, after [`Batch::pop`] found none. A receiver whose senders run on its own
+    /// thread would look in vain, so it looks rarely as long as it does not succeed.
+    pub(crate) fn spin(&mut self, mailbox: &Mailbox<M>) -> bool {
+        if self.tired > 0 {
+            self.tired -= 1;
+            return false;
+        }
+        for _ in 0..LOOKS {
+            if !mailbox.is_parked.load(Ordering::Relaxed) {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.tired = LOOK_AGAIN;
+        false
     }
 
     /// Gives back what was taken, in front of what came since. Messages for a closed mailbox are returned: they are lost.
@@ -60,7 +85,7 @@ impl<M> Batch<M> {
         let mut queue = mailbox.lock();
         let mut messages = mem::take(&mut self.messages);
         queue.in_hand_max = 0;
-        queue.parked = false;
+        mailbox.unpark(&mut queue);
         mailbox.in_hand.store(0, Ordering::Relaxed);
         if !queue.open {
             queue.dropped += messages.len() as u64;
@@ -114,6 +139,7 @@ impl<M> Batch<M> {
         queue.in_hand_max = self.messages.len() as u32;
         mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
         queue.parked = envelope.is_none();
+        mailbox.is_parked.store(envelope.is_none(), Ordering::Relaxed);
         if envelope.is_none() {
             for buffer in [&mut queue.messages, &mut self.messages] {
                 if buffer.capacity() > KEPT_BUFFER_LEN_MAX {
