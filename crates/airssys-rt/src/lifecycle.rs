@@ -177,9 +177,11 @@ fn work<A: Actor>(
                 poll_fn(|cx| {
                     // A flag raised after this look wakes the task by itself, and so does a message after the queue
                     // was found empty.
-                    let is_called = header.flags() & !OBSERVED != 0
-                        || !mem::take(&mut has_parked) && ctx.batch.has_more_or_parks(&ctx.slot.mailbox);
-                    if is_called {
+                    if header.flags() & !OBSERVED != 0 {
+                        return Poll::Ready(());
+                    }
+                    let is_woken = !mem::take(&mut has_parked);
+                    if is_woken && (sleep.is_none() || ctx.batch.has_more_or_parks(&ctx.slot.mailbox)) {
                         return Poll::Ready(());
                     }
                     hibernate(actor, ctx, &mut sleep, cx);

@@ -265,9 +265,10 @@ impl<M> Mailbox<M> {
         drop(previous);
     }
 
-    /// Lets waiting senders in if there is room. The receiver calls it before it goes to sleep with a message in work.
+    /// Lets waiting senders in if there is room. The receiver calls it before it goes to sleep; with no message in work it
+    /// has let them in already.
     pub(crate) fn relieve(&self) {
-        if self.overflow != Overflow::Wait {
+        if self.overflow != Overflow::Wait || self.is_parked.load(Ordering::Relaxed) {
             return;
         }
         fence(Ordering::SeqCst);
