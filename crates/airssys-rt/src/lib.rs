@@ -124,6 +124,7 @@ pub use observe::{
     NodeState, TreeNode,
 };
 pub use recipient::Recipient;
+pub use registry::RegisterError;
 pub use reply::ReplyTo;
 pub use supervisor::{
     ChildError, ChildInfo, ChildSpec, Restart, Shutdown, Strategy, Supervisor, SupervisorError,

@@ -155,7 +155,7 @@ impl System {
         }
     }
 
-    /// The address behind a name, if its messages are of this type.
+    /// The address behind a name, an actor's own or a further one, if its messages are of this type.
     pub fn lookup<M: Send + 'static>(&self, name: &str) -> Option<Address<M>> {
         self.0.registry.named(name)?.any.downcast::<TypedSlot<M>>().ok().map(Address)
     }
@@ -228,6 +228,10 @@ impl System {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
     pub(crate) fn next_id(&self) -> ActorId {
         ActorId(self.0.ids.fetch_add(1, Ordering::Relaxed))
     }
@@ -271,10 +275,6 @@ impl System {
 
     pub(crate) fn enter(&self, entry: &Entry) -> Result<(), NotEntered> {
         self.0.registry.enter(entry)
-    }
-
-    pub(crate) fn unregister(&self, header: &Header) {
-        self.0.registry.remove(header);
     }
 
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {

@@ -6,6 +6,7 @@ mod exits;
 #[cfg(feature = "macros")]
 mod macros;
 mod mailbox;
+mod names;
 mod probe;
 mod stopping;
 mod supervision;
