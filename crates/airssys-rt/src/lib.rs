@@ -52,6 +52,7 @@ mod exit;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod glue;
+mod group;
 mod lifecycle;
 mod link;
 mod mailbox;
@@ -118,6 +119,10 @@ pub use airssys_rt_macros::Message;
 #[cfg(feature = "macros")]
 pub use airssys_rt_macros::actor;
 pub use exit::{Exit, ExitReason, PanicReport};
+pub use group::{
+    Broadcast, Group, GroupError, GroupEvent, GroupMonitor, JoinError, Members, MembersIter, Scope,
+    ScopeExists, ScopeOptions,
+};
 pub use mailbox::{Latency, MailboxOptions, MailboxStats, Overflow, Priority};
 pub use observe::{
     DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Lagged, Metrics, NodeKind,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::actor::ActorId;
 use crate::address::Address;
+use crate::group::{AnyGroup, GROUPS_PER_ACTOR_MAX};
 use crate::slot::{AnySlot, Entry, Header};
 use crate::system::System;
 
@@ -77,11 +78,28 @@ pub(crate) struct Affiliations(Option<Box<Held>>);
 #[derive(Default)]
 struct Held {
     names: Vec<Arc<str>>,
+    groups: Vec<Arc<dyn AnyGroup>>,
 }
 
 impl Affiliations {
     fn held(&mut self) -> &mut Held {
         self.0.get_or_insert_default()
+    }
+
+    /// False if there are as many as there may be.
+    pub(crate) fn add_group(&mut self, group: Arc<dyn AnyGroup>) -> bool {
+        let groups = &mut self.held().groups;
+        let has_room = groups.len() < GROUPS_PER_ACTOR_MAX;
+        if has_room {
+            groups.push(group);
+        }
+        has_room
+    }
+
+    pub(crate) fn remove_group<G>(&mut self, group: &Arc<G>) {
+        if let Some(held) = &mut self.0 {
+            held.groups.retain(|held| !std::ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(group)));
+        }
     }
 }
 
@@ -91,6 +109,7 @@ impl Header {
         let held = self.lock().existing_rare().and_then(|rare| rare.affiliations.0.take());
         if let Some(held) = held {
             self.system.registry().release(self.id, &held.names);
+            held.groups.iter().for_each(|group| group.end(self.id));
         }
     }
 }

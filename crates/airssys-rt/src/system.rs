@@ -15,6 +15,7 @@ use crate::actor::{Actor, ActorId, rules};
 use crate::address::{Address, deadline_after};
 use crate::deadline::Deadlines;
 use crate::exit::ExitReason;
+use crate::group::Scopes;
 use crate::lifecycle::{self, install_panic_hook};
 use crate::mailbox::MailboxOptions;
 use crate::observe::{
@@ -37,6 +38,7 @@ struct Inner {
     ids: AtomicU64,
     numbers: AtomicU64,
     registry: Registry,
+    scopes: Scopes,
     observatory: Observatory,
     deadlines: Deadlines,
     watch: Option<Watch>,
@@ -88,6 +90,7 @@ impl System {
             ids: AtomicU64::new(1),
             numbers: AtomicU64::new(1),
             registry: Registry::default(),
+            scopes: Scopes::default(),
             observatory: Observatory::new(options.metrics),
             deadlines: Deadlines::default(),
             watch: options.stuck_after.map(Watch::new),
@@ -230,6 +233,10 @@ impl System {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.0.scopes
     }
 
     pub(crate) fn next_id(&self) -> ActorId {

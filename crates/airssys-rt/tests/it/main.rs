@@ -5,6 +5,7 @@
 mod exits;
 #[cfg(feature = "macros")]
 mod macros;
+mod groups;
 mod mailbox;
 mod names;
 mod probe;
