@@ -57,6 +57,7 @@ mod lifecycle;
 mod link;
 mod mailbox;
 mod observe;
+mod pool;
 mod recipient;
 mod registry;
 mod reply;
@@ -128,6 +129,7 @@ pub use observe::{
     DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Lagged, Metrics, NodeKind,
     NodeState, TreeNode,
 };
+pub use pool::{Busy, Job, Pool, PoolSpec, PoolStats, ResizeError};
 pub use recipient::Recipient;
 pub use registry::RegisterError;
 pub use reply::ReplyTo;

@@ -444,6 +444,16 @@ impl Header {
         }
     }
 
+    /// Ready when an incarnation runs here and nobody has told it to end.
+    pub(crate) fn poll_running(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut control = self.lock();
+        if control.state == NodeState::Running && self.flags() & (KILL | EXIT | STOP) == 0 {
+            return Poll::Ready(());
+        }
+        control.observe(cx.waker());
+        Poll::Pending
+    }
+
     /// Ready when no incarnation lives here and everyone concerned was told.
     pub(crate) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
         let mut control = self.lock();

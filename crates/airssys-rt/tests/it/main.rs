@@ -8,6 +8,7 @@ mod macros;
 mod groups;
 mod mailbox;
 mod names;
+mod pools;
 mod probe;
 mod stopping;
 mod supervision;
