@@ -45,6 +45,7 @@
 
 mod actor;
 mod address;
+mod breaker;
 mod clock;
 mod deadline;
 mod envelope;
@@ -119,6 +120,7 @@ pub use airssys_rt_macros::Message;
 /// ```
 #[cfg(feature = "macros")]
 pub use airssys_rt_macros::actor;
+pub use breaker::{Breaker, BreakerError, BreakerOptions, BreakerState};
 pub use exit::{Exit, ExitReason, PanicReport};
 pub use group::{
     Broadcast, Group, GroupError, GroupEvent, GroupMonitor, JoinError, Members, MembersIter, Scope,

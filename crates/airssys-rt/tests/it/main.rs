@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod breaker;
 mod exits;
+mod groups;
 #[cfg(feature = "macros")]
 mod macros;
-mod groups;
 mod mailbox;
 mod names;
 mod pools;
