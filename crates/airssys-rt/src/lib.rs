@@ -45,6 +45,7 @@
 
 mod actor;
 mod address;
+mod breaker;
 mod clock;
 mod deadline;
 mod envelope;
@@ -52,10 +53,12 @@ mod exit;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod glue;
+mod group;
 mod lifecycle;
 mod link;
 mod mailbox;
 mod observe;
+mod pool;
 mod recipient;
 mod registry;
 mod reply;
@@ -117,13 +120,20 @@ pub use airssys_rt_macros::Message;
 /// ```
 #[cfg(feature = "macros")]
 pub use airssys_rt_macros::actor;
+pub use breaker::{Breaker, BreakerError, BreakerOptions, BreakerState};
 pub use exit::{Exit, ExitReason, PanicReport};
+pub use group::{
+    Broadcast, Group, GroupError, GroupEvent, GroupMonitor, JoinError, Members, MembersIter, Scope,
+    ScopeExists, ScopeOptions,
+};
 pub use mailbox::{Latency, MailboxOptions, MailboxStats, Overflow, Priority};
 pub use observe::{
     DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Lagged, Metrics, NodeKind,
     NodeState, TreeNode,
 };
+pub use pool::{Busy, Job, Pool, PoolSpec, PoolStats, ResizeError};
 pub use recipient::Recipient;
+pub use registry::RegisterError;
 pub use reply::ReplyTo;
 pub use supervisor::{
     ChildError, ChildInfo, ChildSpec, Restart, Shutdown, Strategy, Supervisor, SupervisorError,

@@ -434,6 +434,7 @@ impl Drop for Report {
         slot.mailbox.forget_receiver();
         let parent = header.parent();
         let ended = header.end();
+        header.end_affiliations();
         let exit = ended.exit.clone();
         if let ExitReason::Panic(report) = root_of(&exit.reason) {
             tracing::error!(actor = %exit.name, id = exit.id.as_u64(), %report, "actor panicked");

@@ -17,6 +17,7 @@ use crate::exit::{Exit, ExitReason};
 use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
 use crate::observe::{DeadLetterReason, NodeKind, NodeState, TreeNode};
+use crate::registry::Affiliations;
 use crate::sys::Request;
 use crate::system::System;
 use crate::tasks::Tasks;
@@ -149,6 +150,7 @@ pub(crate) struct Rare {
     pub(crate) notices: VecDeque<Signal>,
     requests: VecDeque<Request>,
     pub(crate) relations: Relations,
+    pub(crate) affiliations: Affiliations,
     pub(crate) children: Vec<Arc<AnySlot>>,
     /// Timers and streams of this incarnation.
     pub(crate) tasks: Tasks,
@@ -442,6 +444,16 @@ impl Header {
         }
     }
 
+    /// Ready when an incarnation runs here and nobody has told it to end.
+    pub(crate) fn poll_running(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut control = self.lock();
+        if control.state == NodeState::Running && self.flags() & (KILL | EXIT | STOP) == 0 {
+            return Poll::Ready(());
+        }
+        control.observe(cx.waker());
+        Poll::Pending
+    }
+
     /// Ready when no incarnation lives here and everyone concerned was told.
     pub(crate) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
         let mut control = self.lock();
@@ -529,7 +541,7 @@ impl AnySlot {
     /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here.
     pub(crate) fn close(&self) -> Option<Leftovers> {
         let header = &self.header;
-        header.system.unregister(header);
+        header.system.registry().remove(header);
         let left = self.mailbox.close(header);
         let children =
             header.lock().existing_rare().map_or_else(Vec::new, |rare| mem::take(&mut rare.children));

@@ -15,6 +15,7 @@ use crate::actor::{Actor, ActorId, rules};
 use crate::address::{Address, deadline_after};
 use crate::deadline::Deadlines;
 use crate::exit::ExitReason;
+use crate::group::Scopes;
 use crate::lifecycle::{self, install_panic_hook};
 use crate::mailbox::MailboxOptions;
 use crate::observe::{
@@ -37,6 +38,7 @@ struct Inner {
     ids: AtomicU64,
     numbers: AtomicU64,
     registry: Registry,
+    scopes: Scopes,
     observatory: Observatory,
     deadlines: Deadlines,
     watch: Option<Watch>,
@@ -88,6 +90,7 @@ impl System {
             ids: AtomicU64::new(1),
             numbers: AtomicU64::new(1),
             registry: Registry::default(),
+            scopes: Scopes::default(),
             observatory: Observatory::new(options.metrics),
             deadlines: Deadlines::default(),
             watch: options.stuck_after.map(Watch::new),
@@ -155,7 +158,7 @@ impl System {
         }
     }
 
-    /// The address behind a name, if its messages are of this type.
+    /// The address behind a name, an actor's own or a further one, if its messages are of this type.
     pub fn lookup<M: Send + 'static>(&self, name: &str) -> Option<Address<M>> {
         self.0.registry.named(name)?.any.downcast::<TypedSlot<M>>().ok().map(Address)
     }
@@ -228,6 +231,14 @@ impl System {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.0.scopes
+    }
+
     pub(crate) fn next_id(&self) -> ActorId {
         ActorId(self.0.ids.fetch_add(1, Ordering::Relaxed))
     }
@@ -271,10 +282,6 @@ impl System {
 
     pub(crate) fn enter(&self, entry: &Entry) -> Result<(), NotEntered> {
         self.0.registry.enter(entry)
-    }
-
-    pub(crate) fn unregister(&self, header: &Header) {
-        self.0.registry.remove(header);
     }
 
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {

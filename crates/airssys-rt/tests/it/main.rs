@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod breaker;
 mod exits;
+mod groups;
 #[cfg(feature = "macros")]
 mod macros;
 mod mailbox;
+mod names;
+mod pools;
 mod probe;
 mod stopping;
 mod supervision;
