@@ -1,4 +1,5 @@
 //! Two actors send a ball to and fro: `cargo run -p airssys-rt --example ping`.
+#![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::time::Duration;
 

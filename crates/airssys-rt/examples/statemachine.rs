@@ -1,6 +1,7 @@
 //! A door with a code lock, the example of OTP's gen_statem: `cargo run -p airssys-rt --example statemachine`.
 //!
-//! A state is an enum, an event is a message, a state timeout is a timer that the next state cancels.
+//! A state is an enum, an event a message, a state timeout a timer.
+#![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::time::Duration;
 

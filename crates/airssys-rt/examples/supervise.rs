@@ -1,4 +1,5 @@
 //! A worker that crashes is replaced, and its queue waits for the new one: `cargo run -p airssys-rt --example supervise`.
+#![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::time::Duration;
 

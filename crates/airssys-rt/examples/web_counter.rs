@@ -1,5 +1,10 @@
 //! A counter behind HTTP that survives its own crashes: `cargo run -p airssys-rt --example web_counter`, then
 //! `curl 127.0.0.1:3000`, `curl -X POST 127.0.0.1:3000/crash`. Ctrl-C stops it.
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "an example talks to its user, and listens"
+)]
 
 use std::time::Duration;
 

@@ -435,8 +435,3 @@ fn a_derived_message_is_taken_apart_or_comes_back() {
         assert_eq!(u64::try_from(one), Err(same));
     }
 }
-
-#[test]
-fn what_the_macros_refuse_is_told_the_right_form() {
-    trybuild::TestCases::new().compile_fail("tests/refused/*.rs");
-}
