@@ -144,7 +144,7 @@ impl<M: Send + 'static> Group<M> {
             let (later, first) = members.split_at(turn.checked_rem(members.len())?);
             let mut least: Option<(usize, &Member<M>)> = None;
             for member in first.iter().chain(later) {
-                let depth = member.address.stats().depth;
+                let depth = member.address.0.mailbox.depth();
                 if least.is_none_or(|(least, _)| depth < least) {
                     least = Some((depth, member));
                 }

@@ -205,6 +205,12 @@ impl<M> Mailbox<M> {
         self.admit(queue);
     }
 
+    /// Messages waiting to be handled.
+    pub(crate) fn depth(&self) -> usize {
+        let queue = self.lock();
+        queue.len() + self.in_hand.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stats(&self) -> MailboxStats {
         let queue = self.lock();
         let depth = queue.len() + self.in_hand.load(Ordering::Relaxed);

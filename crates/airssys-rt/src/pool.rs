@@ -273,7 +273,7 @@ impl<M: Send + 'static> Pool<M> {
     /// Who works and what waits, at this moment.
     pub fn stats(&self) -> PoolStats {
         let stats = self.floor.stats();
-        PoolStats { queued: stats.queued + self.queue.stats().depth, ..stats }
+        PoolStats { queued: stats.queued + self.queue.0.mailbox.depth(), ..stats }
     }
 }
 

@@ -272,6 +272,39 @@ async fn jobs_wait_for_the_restart_of_the_only_worker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_handed_to_a_worker_that_ends_before_it_begins_is_done_by_its_next_incarnation() {
+    let (system, pool, shop) = pool(1, MailboxOptions::default()).await;
+    let worker = system.lookup::<Job<Work>>("pool/1").unwrap();
+    worker.sys().suspend(SOON).await.unwrap();
+    pool.try_tell(Work::Do(1)).map_err(drop).unwrap();
+    until(|| worker.stats().depth == 1).await;
+    assert_eq!(pool.stats().busy, 1);
+    worker.exit(ExitReason::Killed);
+    until(|| shop.done() == [1]).await;
+    assert_eq!(who(&pool).await, "pool/1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_worker_is_up_the_dispatcher_holds_one_job_beside_the_queue_and_loses_it_with_its_life() {
+    let (system, pool, shop) = pool(1, MailboxOptions::bounded(1).overflow(Overflow::Reject)).await;
+    shop.slow_starts.store(1, Ordering::Relaxed);
+    let worker = system.lookup::<Job<Work>>("pool/1").unwrap();
+    worker.exit(ExitReason::Killed);
+    let asking = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.ask(SOON, Work::WhoAmI).await.map_err(|error| matches!(error, AskError::Died)) }
+    });
+    until(|| pool.stats().queued == 1 && pool.address().stats().depth == 0).await;
+    pool.try_tell(Work::Do(1)).map_err(drop).unwrap();
+    assert!(matches!(pool.try_tell(Work::Do(2)), Err(TellError::Full(_))));
+    assert_eq!(pool.stats().queued, 2);
+    assert!(system.exit(pool.id(), ExitReason::Killed));
+    assert_eq!(asking.await.unwrap(), Err(true));
+    until(|| shop.done() == [1]).await;
+    assert_eq!(pool.stats().queued, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_is_busy_until_its_busy_is_dropped() {
     let (_system, pool, _) = pool(1, MailboxOptions::default()).await;
     let gate = Arc::new(Notify::new());
