@@ -75,7 +75,7 @@ impl Header {
         self.forget_watcher(monitor);
     }
 
-    /// A signal for the supervisor, which is told of every end of a child that had started.
+    /// A signal for the supervisor, which is told of every end of a child and of every start that failed.
     pub(crate) fn child_exit(&self, exit: Exit) {
         let mut control = self.lock();
         if control.is_alive() {
@@ -146,7 +146,7 @@ impl Ended {
     }
 
     pub(crate) fn tell_parent(&self, parent: Option<&Arc<AnySlot>>) {
-        if let Some(parent) = parent.filter(|_| self.had_started) {
+        if let Some(parent) = parent {
             parent.header.child_exit(self.exit.clone());
         }
     }

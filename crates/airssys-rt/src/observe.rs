@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use crate::actor::ActorId;
 use crate::exit::ExitReason;
 use crate::mailbox::MailboxStats;
+use crate::supervisor::RestartRecord;
 
 /// Events a slow reader may be behind before it loses the oldest.
 const EVENTS_MAX: usize = 1024;
@@ -69,6 +70,26 @@ pub enum Event {
         child: ActorId,
         /// That end.
         reason: ExitReason,
+    },
+    /// A child used up its own allowance of restarts; it stays down until it is released.
+    Quarantined {
+        /// Its supervisor.
+        supervisor: ActorId,
+        /// Which child.
+        id: ActorId,
+        /// Its name.
+        name: Arc<str>,
+        /// The end that was one too many.
+        reason: ExitReason,
+    },
+    /// A killed actor has not noticed the kill, because it does not await. It holds its place until it is gone.
+    Stuck {
+        /// Who.
+        id: ActorId,
+        /// Its name.
+        name: Arc<str>,
+        /// How long it has been waited for since the kill.
+        since: Duration,
     },
     /// Messages were lost on purpose.
     DeadLetter {
@@ -154,6 +175,8 @@ pub struct TreeNode {
     pub restarts: u64,
     /// How its last incarnation ended, if one did.
     pub last_exit: Option<ExitReason>,
+    /// Its latest restarts, oldest first, at most 16.
+    pub history: Vec<RestartRecord>,
     /// Its mailbox; a supervisor's carries requests of its handles.
     pub mailbox: Option<MailboxStats>,
     /// What it supervises.
@@ -180,6 +203,8 @@ pub enum NodeState {
     Restarting,
     /// In its `stop`.
     Stopping,
+    /// Ended too often by its own allowance, and not started again until it is released.
+    Quarantined,
     /// Not there.
     Down,
 }

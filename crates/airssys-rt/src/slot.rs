@@ -10,13 +10,16 @@ use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::actor::{ActorId, Signal};
 use crate::exit::{Exit, ExitReason};
 use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats};
-use crate::observe::{DeadLetterReason, NodeKind, NodeState, TreeNode};
+use crate::observe::{DeadLetterReason, Event, NodeKind, NodeState, TreeNode};
+use crate::supervisor::{Offspring, RestartLog, RestartRecord};
 use crate::system::System;
 
 /// The actor must end now, without another line of its code.
@@ -89,6 +92,10 @@ pub(crate) struct Control {
     pub(crate) state: NodeState,
     /// True once the end of the last incarnation is known to everyone, and before the first start.
     settled: bool,
+    /// The slot takes no more messages, and gives its name back as soon as nobody lives here.
+    closed: bool,
+    /// How many have begun here. Tells a later one from the one somebody waits for.
+    incarnation: u32,
     pub(crate) trap_exits: bool,
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
@@ -102,7 +109,8 @@ pub(crate) struct Control {
     parent: Option<Weak<AnySlot>>,
     pub(crate) notices: VecDeque<Signal>,
     pub(crate) relations: Relations,
-    pub(crate) children: Vec<Arc<AnySlot>>,
+    pub(crate) restart_log: Option<Box<RestartLog>>,
+    pub(crate) children: Offspring,
 }
 
 impl Control {
@@ -111,11 +119,27 @@ impl Control {
         self.exit.get_or_insert(reason);
     }
 
+    /// A start succeeded. If it was a restart, writes it down.
+    fn log_restart(&mut self) -> Option<(ActorId, RestartRecord)> {
+        let log = self.restart_log.as_mut()?;
+        let (supervisor, reason) = log.due.take()?;
+        let at = Instant::now();
+        let took = self.ended_at.map_or(Duration::ZERO, |ended_at| at.duration_since(ended_at));
+        let record = RestartRecord { at, reason, took };
+        log.add(record.clone());
+        Some((supervisor, record))
+    }
+
+    /// The latest restarts, oldest first.
+    pub(crate) fn history(&self) -> Vec<RestartRecord> {
+        self.restart_log.as_ref().map_or_else(Vec::new, |log| log.records())
+    }
+
     /// A signal can be delivered.
     pub(crate) fn is_alive(&self) -> bool {
         match self.state {
             NodeState::Starting | NodeState::Running | NodeState::Stopping => true,
-            NodeState::Restarting | NodeState::Down => false,
+            NodeState::Restarting | NodeState::Quarantined | NodeState::Down => false,
         }
     }
 }
@@ -132,6 +156,8 @@ impl<M: Send + 'static> TypedSlot<M> {
                 control: Mutex::new(Control {
                     state: NodeState::Down,
                     settled: true,
+                    closed: false,
+                    incarnation: 0,
                     trap_exits: false,
                     finish_message: false,
                     restart_follows: false,
@@ -144,7 +170,8 @@ impl<M: Send + 'static> TypedSlot<M> {
                     parent: None,
                     notices: VecDeque::new(),
                     relations: Relations::default(),
-                    children: Vec::new(),
+                    restart_log: None,
+                    children: Offspring::default(),
                 }),
             },
             mailbox: Mailbox::new(options),
@@ -235,33 +262,36 @@ impl Header {
         true
     }
 
+    /// Takes the slot from under its supervisor, so that another may have it.
+    pub(crate) fn disown(&self) {
+        self.lock().parent = None;
+    }
+
     pub(crate) fn is_adopted_by(&self, supervisor: &Header) -> bool {
         self.parent().is_some_and(|parent| std::ptr::eq(&parent.header, supervisor))
     }
 
-    /// Claims a settled slot for a new incarnation.
-    pub(crate) fn begin(&self) {
+    /// Claims a settled slot for a new incarnation, and returns its number.
+    pub(crate) fn begin(&self) -> u32 {
         let mut control = self.lock();
         debug_assert!(control.settled, "a slot holds one incarnation at a time");
         control.settled = false;
+        control.closed = false;
+        control.incarnation = control.incarnation.wrapping_add(1);
         control.state = NodeState::Starting;
         control.trap_exits = false;
         control.finish_message = false;
         control.restart_follows = false;
         control.exit = None;
         self.flags.store(0, Ordering::Release);
+        control.incarnation
     }
 
-    /// How many restarts there were, and when the last incarnation ended.
-    pub(crate) fn restarts_and_end(&self) -> (u64, Option<Instant>) {
-        let control = self.lock();
-        (control.restarts, control.ended_at)
-    }
-
-    /// Shows that a start will follow. An incarnation that is still there shows its own state.
-    pub(crate) fn set_restarting(&self) {
+    /// Shows that a start will follow, by whom and after which end. An incarnation that is still there shows its own state.
+    pub(crate) fn set_restarting(&self, supervisor: ActorId, reason: ExitReason) {
         let mut control = self.lock();
         control.restart_follows = true;
+        control.restart_log.get_or_insert_default().due = Some((supervisor, reason));
         if control.state == NodeState::Down {
             control.state = NodeState::Restarting;
         }
@@ -279,16 +309,31 @@ impl Header {
         if control.last_exit.is_some() {
             control.restarts += 1;
         }
+        let restarted = control.log_restart();
+        let restarts = control.restarts;
         let observers = mem::take(&mut control.observers);
         drop(control);
+        if let Some((supervisor, RestartRecord { reason, took, .. })) = restarted {
+            self.system.emit(|| Event::Restarted {
+                supervisor,
+                id: self.id,
+                name: self.name.clone(),
+                reason,
+                restarts,
+                took,
+            });
+        }
         observers.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes [`Header::set_restarting`] back.
-    pub(crate) fn set_not_restarting(&self) {
+    /// No start will follow. An incarnation that is still there shows its own state.
+    pub(crate) fn set_down(&self) {
         let mut control = self.lock();
         control.restart_follows = false;
-        if control.state == NodeState::Restarting {
+        if let Some(log) = &mut control.restart_log {
+            log.due = None;
+        }
+        if matches!(control.state, NodeState::Restarting | NodeState::Quarantined) {
             control.state = NodeState::Down;
         }
     }
@@ -313,9 +358,11 @@ impl Header {
                 observe(&mut control.observers, cx.waker());
                 Poll::Pending
             }
-            NodeState::Running | NodeState::Stopping | NodeState::Restarting | NodeState::Down => {
-                Poll::Ready(Ok(()))
-            }
+            NodeState::Running
+            | NodeState::Stopping
+            | NodeState::Restarting
+            | NodeState::Quarantined
+            | NodeState::Down => Poll::Ready(Ok(())),
         }
     }
 
@@ -329,12 +376,24 @@ impl Header {
         Poll::Pending
     }
 
+    /// As [`Header::poll_started`], for one incarnation: its supervisor replaces only what had started.
+    pub(crate) fn poll_started_as(&self, incarnation: u32, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
+        if self.lock().incarnation != incarnation {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_started(cx)
+    }
+
     pub(crate) async fn start_outcome(&self) -> Result<(), Exit> {
         poll_fn(|cx| self.poll_started(cx)).await
     }
 
     pub(crate) async fn settled(&self) {
         poll_fn(|cx| self.poll_settled(cx)).await;
+    }
+
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.lock().incarnation
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -370,6 +429,12 @@ impl Header {
     /// Second half of an end: everyone concerned was told, the slot may be used again.
     pub(crate) fn settle(&self) {
         let mut control = self.lock();
+        if control.closed {
+            // Whoever sees the slot settled finds the name free.
+            drop(control);
+            self.system.unregister(self);
+            control = self.lock();
+        }
         control.settled = true;
         let observers = mem::take(&mut control.observers);
         drop(control);
@@ -381,23 +446,35 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     pub(crate) had_started: bool,
     pub(crate) relations: Relations,
-    pub(crate) children: Vec<Arc<AnySlot>>,
+    pub(crate) children: Offspring,
 }
 
 impl AnySlot {
-    /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here.
+    /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here. Who is still living
+    /// here keeps the name until the end.
     pub(crate) fn close(&self) {
         let header = &self.header;
-        let lost = self.mailbox.close();
-        header.system.dead_letters_add(header, DeadLetterReason::Closed, lost as u64);
-        header.system.unregister(header);
-        let children = mem::take(&mut header.lock().children);
-        for child in children {
+        self.shut();
+        let mut control = header.lock();
+        control.closed = true;
+        let settled = control.settled;
+        let children = control.children.take();
+        drop(control);
+        if settled {
+            header.system.unregister(header);
+        }
+        for child in children.slots() {
             // A specification that could not be started here may be running elsewhere.
             if child.header.is_adopted_by(header) {
                 child.close();
             }
         }
+    }
+
+    /// No more messages for now; the name stays.
+    pub(crate) fn shut(&self) {
+        let lost = self.mailbox.close();
+        self.header.system.dead_letters_add(&self.header, DeadLetterReason::Closed, lost as u64);
     }
 
     pub(crate) fn node(&self) -> TreeNode {
@@ -411,11 +488,12 @@ impl AnySlot {
             state: control.state,
             restarts: control.restarts,
             last_exit: control.last_exit.as_ref().map(|exit| exit.reason.clone()),
+            history: control.history(),
             mailbox: Some(mailbox),
             children: Vec::new(),
         };
         drop(control);
-        TreeNode { children: children.iter().map(|child| child.node()).collect(), ..node }
+        TreeNode { children: children.slots().iter().map(|child| child.node()).collect(), ..node }
     }
 }
 
