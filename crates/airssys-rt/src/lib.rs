@@ -63,7 +63,7 @@ pub use mailbox::{MailboxOptions, MailboxStats, Overflow};
 pub use observe::{DeadLetterCounts, DeadLetterReason, Event, Events, Lagged, NodeKind, NodeState, TreeNode};
 pub use reply::ReplyTo;
 pub use supervisor::{
-    AutoShutdown, ChildCounts, ChildError, ChildInfo, ChildSpec, Restart, RestartRecord, Shutdown, Strategy,
-    Supervisor, SupervisorError, SupervisorSpec,
+    AutoShutdown, ChildCounts, ChildError, ChildInfo, ChildSpec, DynamicSpec, DynamicSupervisor, Restart,
+    RestartRecord, Shutdown, Strategy, Supervisor, SupervisorError, SupervisorSpec,
 };
 pub use system::{ShutdownReport, SpawnError, StartError, System};

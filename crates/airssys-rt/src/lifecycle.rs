@@ -198,9 +198,7 @@ impl Drop for Report {
         });
         ended.tell_relations(header);
         // A supervisor stops its children itself; what it left behind would have nobody to answer to.
-        for child in ended.children.slots().iter().filter(|child| child.header.is_adopted_by(header)) {
-            child.header.exit(ExitReason::Killed);
-        }
+        ended.children.abandon(header);
         if !header.has_parent() {
             slot.close();
         }

@@ -77,6 +77,10 @@ impl Header {
 
     /// A signal for the supervisor, which is told of every end of a child and of every start that failed.
     pub(crate) fn child_exit(&self, exit: Exit) {
+        let table = self.lock().children.table();
+        if table.is_some_and(|table| table.let_go(&exit)) {
+            return;
+        }
         let mut control = self.lock();
         if control.is_alive() {
             control.notices.push_back(Signal::Exit(exit));

@@ -254,6 +254,13 @@ impl Header {
 
     /// Puts the slot under a supervisor. False if it is under another one that lives.
     pub(crate) fn adopt(&self, parent: &Arc<AnySlot>) -> bool {
+        {
+            let mut control = self.lock();
+            if control.parent.is_none() {
+                control.parent = Some(Arc::downgrade(parent));
+                return true;
+            }
+        }
         let current = self.parent();
         if current.is_some_and(|current| !Arc::ptr_eq(&current, parent) && current.header.lock().is_alive()) {
             return false;
@@ -344,7 +351,19 @@ impl Header {
 
     /// Ready when the start succeeded, or with the exit when it did not.
     pub(crate) fn poll_started(&self, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
-        let mut control = self.lock();
+        self.poll_start(self.lock(), cx)
+    }
+
+    /// As [`Header::poll_started`], for one incarnation: its supervisor replaces only what had started.
+    pub(crate) fn poll_started_as(&self, incarnation: u32, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
+        let control = self.lock();
+        if control.incarnation != incarnation {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_start(control, cx)
+    }
+
+    fn poll_start(&self, mut control: MutexGuard<'_, Control>, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
         if control.settled {
             return Poll::Ready(match &control.last_exit {
                 Some(exit) if matches!(exit.reason, ExitReason::Init(_)) => Err(exit.clone()),
@@ -374,14 +393,6 @@ impl Header {
         }
         observe(&mut control.observers, cx.waker());
         Poll::Pending
-    }
-
-    /// As [`Header::poll_started`], for one incarnation: its supervisor replaces only what had started.
-    pub(crate) fn poll_started_as(&self, incarnation: u32, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
-        if self.lock().incarnation != incarnation {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_started(cx)
     }
 
     pub(crate) async fn start_outcome(&self) -> Result<(), Exit> {
@@ -463,7 +474,7 @@ impl AnySlot {
         if settled {
             header.system.unregister(header);
         }
-        for child in children.slots() {
+        for child in children {
             // A specification that could not be started here may be running elsewhere.
             if child.header.is_adopted_by(header) {
                 child.close();

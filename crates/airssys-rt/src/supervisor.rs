@@ -1,8 +1,10 @@
 //! Supervision: handles, what they tell, and why they refuse.
 //!
-//! `plan` decides what is done about an event and `shell` does it.
+//! `plan` decides what is done about an event and `shell` does it. A supervisor whose children come and go at run time, in
+//! any number, is in `dynamic`.
 
 mod budget;
+mod dynamic;
 mod ending;
 mod history;
 mod offspring;
@@ -20,6 +22,7 @@ use crate::observe::{Event, NodeKind, NodeState};
 use crate::reply::ReplyTo;
 use crate::slot::{AnySlot, Header};
 
+pub use dynamic::{DynamicSpec, DynamicSupervisor};
 pub(crate) use history::RestartLog;
 pub use history::RestartRecord;
 pub(crate) use offspring::Offspring;

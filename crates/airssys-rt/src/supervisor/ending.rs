@@ -18,7 +18,7 @@ use super::spec::Shutdown;
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// What became of a child that was to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[must_use = "a stuck child still holds its place"]
 pub(crate) enum Ended {
     Gone,

@@ -92,7 +92,7 @@ impl Child {
 }
 
 /// Why a start did not come to its end.
-enum NotStarted {
+pub(super) enum NotStarted {
     Failed(ExitReason),
     /// The supervisor was told to stop meanwhile.
     Stopping,
@@ -172,7 +172,7 @@ impl Actor for SupervisorActor {
         let Some(key) = self.keys.get(&exit.id).copied() else {
             return Ok(());
         };
-        let has_started = !matches!(exit.reason, ExitReason::Init(_));
+        let has_started = !exit.reason.is_failed_start();
         if !has_started && exit.reason.is_aborted() {
             // The executor takes no more tasks: it is being shut down, and no retry will change that.
             return Err(ExitReason::Aborted);
@@ -329,7 +329,7 @@ impl SupervisorActor {
             return Err(fail(ChildError::Elsewhere { name: name.clone() }));
         }
         // A supervisor that was killed may be back before its children have noticed their own kill.
-        unless_stopping(ctx, ending::vacated(header)).await?;
+        unless_stopping(own, ending::vacated(header)).await?;
         own.forget_exit(header.id);
         own.system.enter(&child.seat.entry()).map_err(|why| {
             fail(match why {
@@ -341,7 +341,7 @@ impl SupervisorActor {
         let begun = Begun { slot: child.seat.entry().slot, incarnation: header.begin() };
         child.seat.clone().launch();
         if to_the_end {
-            match unless_stopping(ctx, poll_fn(|cx| header.poll_started_as(begun.incarnation, cx))).await {
+            match unless_stopping(own, poll_fn(|cx| header.poll_started_as(begun.incarnation, cx))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(exit)) => {
                     own.forget_exit(header.id);
@@ -584,10 +584,13 @@ impl Child {
 }
 
 /// Waits, but not longer than until the supervisor itself is told to stop.
-async fn unless_stopping<T>(ctx: &Ctx, future: impl Future<Output = T>) -> Result<T, NotStarted> {
+pub(super) async fn unless_stopping<T>(
+    own: &Header,
+    future: impl Future<Output = T>,
+) -> Result<T, NotStarted> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| {
-        if ctx.slot.header.flags() & STOP != 0 {
+        if own.flags() & STOP != 0 {
             return Poll::Ready(Err(NotStarted::Stopping));
         }
         future.as_mut().poll(cx).map(Ok)

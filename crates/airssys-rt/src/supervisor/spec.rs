@@ -11,6 +11,7 @@ use crate::observe::NodeKind;
 use crate::slot::TypedSlot;
 use crate::system::System;
 
+use super::dynamic::{DynamicSpec, DynamicSupervisor};
 use super::seat::{Made, Seat};
 use super::shell::{SupervisorActor, supervisor_mailbox};
 
@@ -184,6 +185,15 @@ impl ChildSpec {
             rules: Arc::new(Rules::new(Restart::Permanent, Shutdown::Infinity)),
             kind: Kind::Supervisor(Arc::new(Unseated { spec, seat: OnceLock::new() })),
         }
+    }
+
+    /// A dynamic supervisor under a supervisor, and the handle it will have: until it runs, nothing can be started under it.
+    /// Permanent, with all the time it needs to stop, unless told otherwise.
+    pub fn dynamic(system: &System, spec: DynamicSpec) -> (Self, DynamicSupervisor) {
+        let id = spec.name.clone();
+        let (seat, handle) = spec.place(system);
+        let rules = Arc::new(Rules::new(Restart::Permanent, Shutdown::Infinity));
+        (Self { id, rules, kind: Kind::Seated(seat) }, handle)
     }
 
     /// Chooses when it is restarted.

@@ -7,4 +7,5 @@ mod mailbox;
 mod probe;
 mod stopping;
 mod supervision;
+mod supervision_dynamic;
 mod system;
