@@ -8,4 +8,6 @@ mod probe;
 mod stopping;
 mod supervision;
 mod supervision_dynamic;
+mod supervision_significant;
+mod supervision_waiting;
 mod system;
