@@ -304,10 +304,10 @@ impl Tree<'_> {
 
 fn supervisor_spec(name: &str, supervision: Supervision, children: Vec<ChildSpec>) -> SupervisorSpec {
     SupervisorSpec {
-        name: name.into(),
         strategy: supervision.strategy,
         intensity: supervision.intensity,
         period: supervision.period,
         children,
+        ..SupervisorSpec::new(name)
     }
 }

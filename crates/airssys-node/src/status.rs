@@ -19,7 +19,7 @@ pub struct ComponentStatus {
     pub id: String,
     /// From its manifest.
     pub version: String,
-    /// `starting`, `running`, `restarting`, `stopping` or `down`.
+    /// `starting`, `running`, `restarting`, `stopping`, `quarantined` or `down`.
     pub state: String,
     /// How often its supervisor has started it again.
     pub restarts: u64,
@@ -175,6 +175,7 @@ fn state(state: NodeState) -> &'static str {
         NodeState::Running => "running",
         NodeState::Restarting => "restarting",
         NodeState::Stopping => "stopping",
+        NodeState::Quarantined => "quarantined",
         NodeState::Down => "down",
     }
 }

@@ -136,8 +136,8 @@ pub use recipient::Recipient;
 pub use registry::RegisterError;
 pub use reply::ReplyTo;
 pub use supervisor::{
-    ChildError, ChildInfo, ChildSpec, Restart, Shutdown, Strategy, Supervisor, SupervisorError,
-    SupervisorSpec,
+    AutoShutdown, ChildCounts, ChildError, ChildInfo, ChildSpec, DynamicSpec, DynamicSupervisor, Restart,
+    RestartRecord, Shutdown, Strategy, Supervisor, SupervisorError, SupervisorSpec,
 };
 pub use sys::{Sys, SysError, Trace, TraceEntry};
 pub use system::{ShutdownReport, SpawnError, StartError, System, SystemOptions};

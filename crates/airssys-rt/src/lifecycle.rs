@@ -449,13 +449,14 @@ impl Drop for Report {
                 Event::StartFailed { id: exit.id, name: exit.name, reason: exit.reason }
             }
         });
-        // Nobody finds the name of an actor whose end is known.
-        let left = (!header.has_parent()).then(|| slot.close());
+        let left = (!header.has_parent()).then(|| {
+            // Nobody finds the name of an actor whose end is known.
+            header.system.registry().remove(header);
+            slot.close()
+        });
         ended.tell_relations(header);
         // A supervisor stops its children itself; what it left behind would have nobody to answer to.
-        for child in ended.children.iter().filter(|child| child.header.is_adopted_by(header)) {
-            child.header.exit(ExitReason::Killed);
-        }
+        ended.children.abandon(header);
         ended.tell_parent(parent.as_ref());
         header.settle();
         // The backlog of an ended actor may take its time.

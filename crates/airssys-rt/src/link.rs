@@ -78,8 +78,12 @@ impl Header {
         self.forget_watcher(monitor);
     }
 
-    /// A signal for the supervisor, which is told of every end of a child that had started.
+    /// A signal for the supervisor, which is told of every end of a child and of every start that failed.
     pub(crate) fn child_exit(&self, exit: Exit) {
+        let table = self.lock().rare_mut().children.table();
+        if table.is_some_and(|table| table.let_go(&exit)) {
+            return;
+        }
         let mut control = self.lock();
         if control.is_alive() {
             control.rare_mut().notices.push_back(Signal::Exit(exit));
@@ -157,7 +161,7 @@ impl Ended {
     }
 
     pub(crate) fn tell_parent(&self, parent: Option<&Arc<AnySlot>>) {
-        if let Some(parent) = parent.filter(|_| self.had_started) {
+        if let Some(parent) = parent {
             parent.header.child_exit(self.exit.clone());
         }
     }

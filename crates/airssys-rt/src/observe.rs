@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::actor::ActorId;
 use crate::exit::ExitReason;
 use crate::mailbox::MailboxStats;
+use crate::supervisor::RestartRecord;
 
 /// Events a slow reader may be behind before it loses the oldest.
 const EVENTS_MAX: usize = 1024;
@@ -72,8 +73,20 @@ pub enum Event {
         /// That end.
         reason: ExitReason,
     },
-    /// An actor has run for this long without awaiting. Said once per handler; see
-    /// [`SystemOptions::stuck_after`](crate::SystemOptions::stuck_after).
+    /// A child used up its own allowance of restarts; it stays down until it is released.
+    Quarantined {
+        /// Its supervisor.
+        supervisor: ActorId,
+        /// Which child.
+        id: ActorId,
+        /// Its name.
+        name: Arc<str>,
+        /// The end that was one too many.
+        reason: ExitReason,
+    },
+    /// An actor has run for too long without awaiting, see
+    /// [`SystemOptions::stuck_after`](crate::SystemOptions::stuck_after), or has not noticed for too long that it was killed.
+    /// Said once. It holds its place until it is gone.
     Stuck {
         /// Who.
         id: ActorId,
@@ -227,6 +240,8 @@ pub struct TreeNode {
     pub restarts: u64,
     /// How its last incarnation ended, if one did.
     pub last_exit: Option<ExitReason>,
+    /// Its latest restarts, oldest first, at most 16.
+    pub history: Vec<RestartRecord>,
     /// Its mailbox; a supervisor's carries requests of its handles.
     pub mailbox: Option<MailboxStats>,
     /// What it supervises.
@@ -253,6 +268,8 @@ pub enum NodeState {
     Restarting,
     /// In its `stop`.
     Stopping,
+    /// Ended too often by its own allowance, and not started again until it is released.
+    Quarantined,
     /// Not there.
     Down,
 }

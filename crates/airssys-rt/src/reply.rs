@@ -4,7 +4,9 @@
 //! comes back to who gave it and is counted.
 
 use std::fmt;
+use std::future::Future;
 use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -106,6 +108,14 @@ impl<R> Reply<R> {
         };
         drop(state);
         drop(previous);
+    }
+}
+
+impl<R> Future for Reply<R> {
+    type Output = Option<R>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        Self::poll(&mut self, cx)
     }
 }
 

@@ -10,14 +10,17 @@ use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::actor::{ActorId, Signal};
 use crate::exit::{Exit, ExitReason};
 use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
-use crate::observe::{DeadLetterReason, NodeKind, NodeState, TreeNode};
+use crate::observe::{DeadLetterReason, Event, NodeKind, NodeState, TreeNode};
 use crate::registry::Affiliations;
+use crate::supervisor::{Offspring, RestartLog, RestartRecord};
 use crate::sys::Request;
 use crate::system::System;
 use crate::tasks::Tasks;
@@ -126,6 +129,10 @@ pub(crate) struct Control {
     pub(crate) state: NodeState,
     /// True once the end of the last incarnation is known to everyone, and before the first start.
     settled: bool,
+    /// The slot takes no more messages, and gives its name back as soon as nobody lives here.
+    closed: bool,
+    /// How many have begun here. Tells a later one from the one somebody waits for.
+    incarnation: u32,
     pub(crate) trap_exits: bool,
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
@@ -151,7 +158,8 @@ pub(crate) struct Rare {
     requests: VecDeque<Request>,
     pub(crate) relations: Relations,
     pub(crate) affiliations: Affiliations,
-    pub(crate) children: Vec<Arc<AnySlot>>,
+    pub(crate) restart_log: Option<Box<RestartLog>>,
+    pub(crate) children: Offspring,
     /// Timers and streams of this incarnation.
     pub(crate) tasks: Tasks,
     pub(crate) trace: Option<crate::sys::Tracing>,
@@ -167,8 +175,8 @@ impl Control {
         self.rare.as_ref()?.last_exit.as_ref()
     }
 
-    pub(crate) fn children(&self) -> &[Arc<AnySlot>] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.children)
+    pub(crate) fn children(&self) -> Vec<Arc<AnySlot>> {
+        self.rare.as_ref().map_or_else(Vec::new, |rare| rare.children.slots())
     }
 
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
@@ -197,11 +205,29 @@ impl Control {
         (self.observer.take(), others)
     }
 
+    /// A start succeeded. If it was a restart, writes it down.
+    fn log_restart(&mut self) -> Option<(ActorId, RestartRecord)> {
+        let rare = self.rare.as_deref_mut()?;
+        let log = rare.restart_log.as_mut()?;
+        let (supervisor, reason) = log.due.take()?;
+        let at = Instant::now();
+        let took = rare.ended_at.map_or(Duration::ZERO, |ended_at| at.duration_since(ended_at));
+        let record = RestartRecord { at, reason, took };
+        log.add(record.clone());
+        Some((supervisor, record))
+    }
+
+    /// The latest restarts, oldest first.
+    pub(crate) fn history(&self) -> Vec<RestartRecord> {
+        let log = self.rare.as_ref().and_then(|rare| rare.restart_log.as_ref());
+        log.map_or_else(Vec::new, |log| log.records())
+    }
+
     /// A signal can be delivered.
     pub(crate) fn is_alive(&self) -> bool {
         match self.state {
             NodeState::Starting | NodeState::Running | NodeState::Stopping => true,
-            NodeState::Restarting | NodeState::Down => false,
+            NodeState::Restarting | NodeState::Quarantined | NodeState::Down => false,
         }
     }
 }
@@ -224,6 +250,8 @@ impl<M: Send + 'static> TypedSlot<M> {
                 control: Mutex::new(Control {
                     state: NodeState::Down,
                     settled: true,
+                    closed: false,
+                    incarnation: 0,
                     trap_exits: false,
                     finish_message: false,
                     restart_follows: false,
@@ -313,9 +341,11 @@ impl Header {
                 self.raise(control, REQUEST);
                 Ok(())
             }
-            NodeState::Starting | NodeState::Stopping | NodeState::Restarting | NodeState::Down => {
-                Err(request)
-            }
+            NodeState::Starting
+            | NodeState::Stopping
+            | NodeState::Restarting
+            | NodeState::Quarantined
+            | NodeState::Down => Err(request),
         }
     }
 
@@ -350,6 +380,13 @@ impl Header {
 
     /// Puts the slot under a supervisor. False if it is under another one that lives.
     pub(crate) fn adopt(&self, parent: &Arc<AnySlot>) -> bool {
+        {
+            let mut control = self.lock();
+            if control.parent.is_none() {
+                control.parent = Some(Arc::downgrade(parent));
+                return true;
+            }
+        }
         let current = self.parent();
         if current.is_some_and(|current| !Arc::ptr_eq(&current, parent) && current.header.lock().is_alive()) {
             return false;
@@ -358,15 +395,22 @@ impl Header {
         true
     }
 
+    /// Takes the slot from under its supervisor, so that another may have it.
+    pub(crate) fn disown(&self) {
+        self.lock().parent = None;
+    }
+
     pub(crate) fn is_adopted_by(&self, supervisor: &Header) -> bool {
         self.parent().is_some_and(|parent| std::ptr::eq(&parent.header, supervisor))
     }
 
-    /// Claims a settled slot for a new incarnation.
-    pub(crate) fn begin(&self) {
+    /// Claims a settled slot for a new incarnation, and returns its number.
+    pub(crate) fn begin(&self) -> u32 {
         let mut control = self.lock();
         debug_assert!(control.settled, "a slot holds one incarnation at a time");
         control.settled = false;
+        control.closed = false;
+        control.incarnation = control.incarnation.wrapping_add(1);
         control.state = NodeState::Starting;
         control.trap_exits = false;
         control.finish_message = false;
@@ -375,18 +419,14 @@ impl Header {
             rare.exit = None;
         }
         self.flags.store(0, Ordering::Release);
+        control.incarnation
     }
 
-    /// How many restarts there were, and when the last incarnation ended.
-    pub(crate) fn restarts_and_end(&self) -> (u64, Option<Instant>) {
-        let control = self.lock();
-        (control.restarts, control.rare.as_ref().and_then(|rare| rare.ended_at))
-    }
-
-    /// Shows that a start will follow. An incarnation that is still there shows its own state.
-    pub(crate) fn set_restarting(&self) {
+    /// Shows that a start will follow, by whom and after which end. An incarnation that is still there shows its own state.
+    pub(crate) fn set_restarting(&self, supervisor: ActorId, reason: ExitReason) {
         let mut control = self.lock();
         control.restart_follows = true;
+        control.rare_mut().restart_log.get_or_insert_default().due = Some((supervisor, reason));
         if control.state == NodeState::Down {
             control.state = NodeState::Restarting;
         }
@@ -404,16 +444,31 @@ impl Header {
         if control.last_exit().is_some() {
             control.restarts += 1;
         }
+        let restarted = control.log_restart();
+        let restarts = control.restarts;
         let (observer, others) = control.take_observers();
         drop(control);
+        if let Some((supervisor, RestartRecord { reason, took, .. })) = restarted {
+            self.system.emit(|| Event::Restarted {
+                supervisor,
+                id: self.id,
+                name: self.name.clone(),
+                reason,
+                restarts,
+                took,
+            });
+        }
         observer.into_iter().chain(others).for_each(Waker::wake);
     }
 
-    /// Takes [`Header::set_restarting`] back.
-    pub(crate) fn set_not_restarting(&self) {
+    /// No start will follow. An incarnation that is still there shows its own state.
+    pub(crate) fn set_down(&self) {
         let mut control = self.lock();
         control.restart_follows = false;
-        if control.state == NodeState::Restarting {
+        if let Some(log) = control.existing_rare().and_then(|rare| rare.restart_log.as_mut()) {
+            log.due = None;
+        }
+        if matches!(control.state, NodeState::Restarting | NodeState::Quarantined) {
             control.state = NodeState::Down;
         }
     }
@@ -424,7 +479,19 @@ impl Header {
 
     /// Ready when the start succeeded, or with the exit when it did not.
     pub(crate) fn poll_started(&self, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
-        let mut control = self.lock();
+        self.poll_start(self.lock(), cx)
+    }
+
+    /// As [`Header::poll_started`], for one incarnation: its supervisor replaces only what had started.
+    pub(crate) fn poll_started_as(&self, incarnation: u32, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
+        let control = self.lock();
+        if control.incarnation != incarnation {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_start(control, cx)
+    }
+
+    fn poll_start(&self, mut control: MutexGuard<'_, Control>, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
         if control.settled {
             return Poll::Ready(match control.last_exit() {
                 Some(exit) if matches!(exit.reason, ExitReason::Init(_)) => Err(exit.clone()),
@@ -438,9 +505,11 @@ impl Header {
                 control.observe(cx.waker());
                 Poll::Pending
             }
-            NodeState::Running | NodeState::Stopping | NodeState::Restarting | NodeState::Down => {
-                Poll::Ready(Ok(()))
-            }
+            NodeState::Running
+            | NodeState::Stopping
+            | NodeState::Restarting
+            | NodeState::Quarantined
+            | NodeState::Down => Poll::Ready(Ok(())),
         }
     }
 
@@ -475,6 +544,10 @@ impl Header {
 
     pub(crate) async fn settled(&self) {
         poll_fn(|cx| self.poll_settled(cx)).await;
+    }
+
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.lock().incarnation
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -523,6 +596,12 @@ impl Header {
     /// Second half of an end: everyone concerned was told, the slot may be used again.
     pub(crate) fn settle(&self) {
         let mut control = self.lock();
+        if control.closed {
+            // Whoever sees the slot settled finds the name free.
+            drop(control);
+            self.system.registry().remove(self);
+            control = self.lock();
+        }
         control.settled = true;
         let (observer, others) = control.take_observers();
         drop(control);
@@ -534,17 +613,23 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     pub(crate) had_started: bool,
     pub(crate) relations: Relations,
-    pub(crate) children: Vec<Arc<AnySlot>>,
+    pub(crate) children: Offspring,
 }
 
 impl AnySlot {
-    /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here.
+    /// Ends the slot's life: no more messages, no name, and the same for what is supervised from here. Who is still living
+    /// here keeps the name until the end.
     pub(crate) fn close(&self) -> Option<Leftovers> {
         let header = &self.header;
-        header.system.registry().remove(header);
-        let left = self.mailbox.close(header);
-        let children =
-            header.lock().existing_rare().map_or_else(Vec::new, |rare| mem::take(&mut rare.children));
+        let left = self.shut();
+        let mut control = header.lock();
+        control.closed = true;
+        let settled = control.settled;
+        let children = control.existing_rare().map_or_else(Vec::new, |rare| rare.children.take());
+        drop(control);
+        if settled {
+            header.system.registry().remove(header);
+        }
         for child in children {
             // A specification that could not be started here may be running elsewhere.
             if child.header.is_adopted_by(header) {
@@ -554,10 +639,15 @@ impl AnySlot {
         left
     }
 
+    /// No more messages for now; the name stays.
+    pub(crate) fn shut(&self) -> Option<Leftovers> {
+        self.mailbox.close(&self.header)
+    }
+
     pub(crate) fn node(&self) -> TreeNode {
         let mailbox = self.mailbox.stats();
         let control = self.header.lock();
-        let children = control.children().to_vec();
+        let children = control.children();
         let node = TreeNode {
             id: self.header.id,
             name: self.header.name.clone(),
@@ -565,6 +655,7 @@ impl AnySlot {
             state: control.state,
             restarts: control.restarts,
             last_exit: control.last_exit().map(|exit| exit.reason.clone()),
+            history: control.history(),
             mailbox: Some(mailbox),
             children: Vec::new(),
         };

@@ -1,36 +1,38 @@
-//! A supervisor: an actor that traps exits, asks the plan what to do, and does it.
+//! Supervision: handles, what they tell, and why they refuse.
 //!
-//! Children are started and stopped one at a time. While it waits for one, it watches for its own stop and for nothing
-//! else; other exits wait as signals and are handled in turn. A supervisor that is killed leaves no child behind.
+//! `plan` decides what is done about an event and `shell` does it. A supervisor whose children come and go at run time, in
+//! any number, is in `dynamic`.
 
+mod budget;
+mod dynamic;
+mod ending;
+mod history;
+mod offspring;
 mod plan;
+mod seat;
+mod shell;
 mod spec;
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::poll_fn;
-use std::mem;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-
-use crate::actor::{Actor, ActorId, Context, Signal};
+use crate::actor::ActorId;
 use crate::address::Address;
 use crate::exit::{Exit, ExitReason};
-use crate::lifecycle::give_way;
-use crate::mailbox::{MailboxOptions, Overflow};
-use crate::observe::{Event, NodeState};
-use crate::registry::NotEntered;
+use crate::observe::{Event, NodeKind, NodeState};
 use crate::reply::ReplyTo;
-use crate::slot::STOP;
-use crate::system::System;
+use crate::slot::{AnySlot, Header};
 
-use plan::{Action, Budget, Key, Phase, State, plan};
-use spec::Place;
-pub use spec::{ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
+pub use dynamic::{DynamicSpec, DynamicSupervisor};
+pub(crate) use history::RestartLog;
+pub use history::RestartRecord;
+pub(crate) use offspring::Offspring;
+pub(crate) use shell::{Command, SupervisorActor, supervisor_mailbox};
+use spec::Rules;
+pub use spec::{AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
 
 /// A handle of a running supervisor. Dropping it does nothing to the supervisor.
+///
+/// What is asked of a supervisor is done in the order asked, and is done as well if the asker leaves.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     address: Address<Command>,
@@ -56,12 +58,20 @@ impl Supervisor {
         self.address.ask_untimed(Command::Children).await.ok_or(SupervisorError::Gone)
     }
 
-    /// Adds a child after the others and starts it. A child that does not start is not added.
-    pub async fn start_child(&self, spec: ChildSpec) -> Result<(), SupervisorError> {
-        self.ask(|reply| Command::Start(spec, reply)).await
+    /// How many children it has, of which kind, and how many of them live.
+    pub async fn count_children(&self) -> Result<ChildCounts, SupervisorError> {
+        self.address.ask_untimed(Command::Count).await.ok_or(SupervisorError::Gone)
     }
 
-    /// Stops a child and keeps its specification, unless it is temporary. Its mailbox closes.
+    /// Adds a child after the others and returns when it has started. A child that does not start is not added.
+    pub async fn start_child(&self, spec: ChildSpec) -> Result<(), SupervisorError> {
+        // An earlier incarnation that is about to be gone is waited for here, where it keeps nobody else waiting.
+        ending::vacated_soon(&spec.seat(&self.address.0.header.system).slot().header).await;
+        self.ask(|reply| Command::Start(spec, reply)).await?.outcome().await
+    }
+
+    /// Stops a child and keeps its specification, unless it is temporary. Its mailbox closes. One that is to be restarted is
+    /// not any more, and its siblings that wait for it start without it.
     pub async fn terminate_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
         let id = id.into();
         self.ask(|reply| Command::Terminate(id, reply)).await
@@ -70,13 +80,19 @@ impl Supervisor {
     /// Starts a child that is down. Its address works again.
     pub async fn restart_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
         let id = id.into();
-        self.ask(|reply| Command::Restart(id, reply)).await
+        self.ask(|reply| Command::Restart(id, reply)).await?.outcome().await
     }
 
     /// Drops the specification of a child that is down.
     pub async fn delete_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
         let id = id.into();
         self.ask(|reply| Command::Delete(id, reply)).await
+    }
+
+    /// Starts a child that is in quarantine, with its whole allowance. If it does not start, it stays there.
+    pub async fn release_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
+        let id = id.into();
+        self.ask(|reply| Command::Release(id, reply)).await?.outcome().await
     }
 
     /// Stops the children in reverse and then the supervisor, and waits for it. A supervisor above may restart it.
@@ -92,10 +108,10 @@ impl Supervisor {
         header.last_exit().expect("a handle is made after the first start, so what is settled has ended")
     }
 
-    async fn ask(
+    async fn ask<T: Send>(
         &self,
-        make: impl FnOnce(ReplyTo<Result<(), SupervisorError>>) -> Command,
-    ) -> Result<(), SupervisorError> {
+        make: impl FnOnce(ReplyTo<Result<T, SupervisorError>>) -> Command,
+    ) -> Result<T, SupervisorError> {
         self.address.ask_untimed(make).await.unwrap_or(Err(SupervisorError::Gone))
     }
 }
@@ -107,6 +123,8 @@ pub struct ChildInfo {
     pub id: ActorId,
     /// The child's id in the supervisor, which is its name.
     pub name: Arc<str>,
+    /// What it is.
+    pub kind: NodeKind,
     /// When it is restarted.
     pub restart: Restart,
     /// What it is at.
@@ -115,6 +133,48 @@ pub struct ChildInfo {
     pub restarts: u64,
     /// How its last incarnation ended, if one did.
     pub last_exit: Option<ExitReason>,
+    /// Its latest restarts, oldest first, at most 16.
+    pub history: Vec<RestartRecord>,
+}
+
+impl ChildInfo {
+    fn of(header: &Header, rules: &Rules) -> Self {
+        let control = header.lock();
+        Self {
+            id: header.id,
+            name: header.name.clone(),
+            kind: header.kind,
+            restart: rules.restart,
+            state: control.state,
+            restarts: control.restarts,
+            last_exit: control.last_exit().map(|exit| exit.reason.clone()),
+            history: control.history(),
+        }
+    }
+}
+
+/// A supervisor's children by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildCounts {
+    /// All of them, running or not.
+    pub specs: usize,
+    /// Those that live.
+    pub active: usize,
+    /// Those that are supervisors, running or not.
+    pub supervisors: usize,
+    /// Those that are not.
+    pub workers: usize,
+}
+
+impl ChildCounts {
+    fn add(&mut self, header: &Header) {
+        self.specs += 1;
+        self.active += usize::from(header.lock().is_alive());
+        match header.kind {
+            NodeKind::Worker => self.workers += 1,
+            NodeKind::Supervisor => self.supervisors += 1,
+        }
+    }
 }
 
 /// Why a supervisor did not do what its handle asked.
@@ -136,9 +196,39 @@ pub enum SupervisorError {
         /// The child's id.
         child: Arc<str>,
     },
+    /// It has as many children as it may.
+    #[error("supervisor has {children_max} children, and may have no more")]
+    Full {
+        /// How many it may have.
+        children_max: usize,
+    },
     /// The child runs, and what was asked needs it down.
     #[error("child {child} is running")]
     Running {
+        /// The child's id.
+        child: Arc<str>,
+    },
+    /// The child is about to be restarted, and what was asked needs it down.
+    #[error("child {child} is being restarted")]
+    Restarting {
+        /// The child's id.
+        child: Arc<str>,
+    },
+    /// The child stays down until it is released.
+    #[error("child {child} is in quarantine")]
+    Quarantined {
+        /// The child's id.
+        child: Arc<str>,
+    },
+    /// The child was to be released, and is not in quarantine.
+    #[error("child {child} is not in quarantine")]
+    NotQuarantined {
+        /// The child's id.
+        child: Arc<str>,
+    },
+    /// The child was killed and is still there, because it never awaits. It stays down once it is gone.
+    #[error("child {child} was killed and is stuck")]
+    Stuck {
         /// The child's id.
         child: Arc<str>,
     },
@@ -174,9 +264,50 @@ pub enum ChildError {
         /// The child's name.
         name: Arc<str>,
     },
+    /// A significant child has to be transient or temporary: the end of a permanent one is never its last.
+    #[error("child {name} is significant and permanent")]
+    SignificantPermanent {
+        /// The child's name.
+        name: Arc<str>,
+    },
+    /// A significant child needs a supervisor that shuts itself down.
+    #[error("child {name} is significant to a supervisor that never shuts itself down")]
+    SignificantToNobody {
+        /// The child's name.
+        name: Arc<str>,
+    },
+    /// An earlier incarnation was killed and still holds the child's place, because it never awaits.
+    #[error("an earlier incarnation of child {name} is stuck")]
+    Occupied {
+        /// The child's name.
+        name: Arc<str>,
+    },
     /// The system is shut down or on its way to it.
     #[error("system is shutting down")]
     ShuttingDown,
+}
+
+impl ChildError {
+    fn into_reason(self) -> ExitReason {
+        ExitReason::Init(Arc::new(ExitReason::error(self)))
+    }
+
+    fn into_refusal(self, child: Arc<str>) -> SupervisorError {
+        SupervisorError::Start { child, reason: self.into_reason() }
+    }
+}
+
+impl Rules {
+    /// As in OTP: what makes no sense together is refused before anything starts.
+    fn check(&self, name: &Arc<str>, auto_shutdown: AutoShutdown) -> Result<(), ChildError> {
+        match (self.is_significant, auto_shutdown, self.restart) {
+            (true, AutoShutdown::Never, _) => Err(ChildError::SignificantToNobody { name: name.clone() }),
+            (true, AutoShutdown::AnySignificant | AutoShutdown::AllSignificant, Restart::Permanent) => {
+                Err(ChildError::SignificantPermanent { name: name.clone() })
+            }
+            (true, _, Restart::Transient | Restart::Temporary) | (false, _, _) => Ok(()),
+        }
+    }
 }
 
 /// The end of a supervisor that could not start a child.
@@ -187,382 +318,17 @@ pub(crate) struct ChildFailed {
     pub(crate) reason: ExitReason,
 }
 
-pub(crate) enum Command {
-    Children(ReplyTo<Vec<ChildInfo>>),
-    Start(ChildSpec, ReplyTo<Result<(), SupervisorError>>),
-    Terminate(Arc<str>, ReplyTo<Result<(), SupervisorError>>),
-    Restart(Arc<str>, ReplyTo<Result<(), SupervisorError>>),
-    Delete(Arc<str>, ReplyTo<Result<(), SupervisorError>>),
-}
-
-/// Requests of handles wait for their turn: each is awaited by whoever made it, so their number is bounded by that.
-pub(crate) fn supervisor_mailbox() -> MailboxOptions {
-    MailboxOptions::bounded(64).overflow(Overflow::Wait)
-}
-
-pub(crate) struct SupervisorActor {
-    state: State,
-    children: BTreeMap<Key, Child>,
-    keys: HashMap<ActorId, Key>,
-    /// The first child of each id; one that comes second fails to start.
-    ids: HashMap<Arc<str>, Key>,
-    next_key: u64,
-    specs: Vec<ChildSpec>,
-}
-
-struct Child {
-    spec: ChildSpec,
-    place: Place,
-}
-
-/// Why a start did not come to its end.
-enum NotStarted {
-    Failed(ExitReason),
-    /// The supervisor was told to stop meanwhile.
-    Stopping,
-}
-
-type Ctx = Context<SupervisorActor>;
-
-impl Actor for SupervisorActor {
-    type Message = Command;
-
-    async fn start(&mut self, ctx: &mut Ctx) -> Result<(), ExitReason> {
-        ctx.trap_exits(true);
-        let keys: Vec<Key> =
-            mem::take(&mut self.specs).into_iter().map(|spec| self.add(spec, ctx.system())).collect();
-        self.publish(ctx);
-        for key in keys {
-            if let Err(why) = self.start_child(key, ctx).await {
-                self.stop_all(ctx).await;
-                return Err(match why {
-                    NotStarted::Failed(reason) => {
-                        ExitReason::error(ChildFailed { child: self.children[&key].spec.id.clone(), reason })
-                    }
-                    NotStarted::Stopping => ctx.slot.header.exit_reason(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    async fn handle(&mut self, command: Command, ctx: &mut Ctx) -> Result<(), ExitReason> {
-        match command {
-            Command::Children(reply) => answer(reply, self.children_info()),
-            Command::Start(spec, reply) => {
-                let outcome = self.add_and_start(spec, ctx).await;
-                answer(reply, outcome);
-            }
-            Command::Terminate(id, reply) => {
-                let outcome = self.terminate(&id, ctx).await;
-                answer(reply, outcome);
-            }
-            Command::Restart(id, reply) => {
-                let outcome = self.start_again(&id, ctx).await;
-                answer(reply, outcome);
-            }
-            Command::Delete(id, reply) => {
-                let outcome = self.find_down(&id).map(|key| self.forget(key, ctx));
-                answer(reply, outcome);
-            }
-        }
-        Ok(())
-    }
-
-    async fn signal(&mut self, signal: Signal, ctx: &mut Ctx) -> Result<(), ExitReason> {
-        let exit = match signal {
-            Signal::Exit(exit) => exit,
-            // As in OTP, only the one above ends a supervisor by a signal it can trap.
-            Signal::ExitRequested(_) | Signal::Down { .. } => return Ok(()),
-        };
-        let Some(key) = self.keys.get(&exit.id).copied() else {
-            return Ok(());
-        };
-        let at = tokio::time::Instant::now();
-        let event = plan::Event::Exited { key, is_abnormal: exit.reason.is_abnormal(), at };
-        self.perform(event, exit, ctx).await
-    }
-
-    async fn stop(&mut self, _reason: &ExitReason, ctx: &mut Ctx) {
-        self.stop_all(ctx).await;
-    }
-}
-
-impl SupervisorActor {
-    pub(crate) fn new(spec: SupervisorSpec) -> Self {
-        Self {
-            state: State {
-                strategy: spec.strategy,
-                budget: Budget::new(spec.intensity, spec.period),
-                children: BTreeMap::new(),
-            },
-            children: BTreeMap::new(),
-            keys: HashMap::new(),
-            ids: HashMap::new(),
-            next_key: 0,
-            specs: spec.children,
-        }
-    }
-
-    /// Performs what the plan says until it has nothing to say. A failed start is the next event.
-    async fn perform(
-        &mut self,
-        event: plan::Event,
-        mut cause: Exit,
-        ctx: &mut Ctx,
-    ) -> Result<(), ExitReason> {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
-            let actions = plan(&mut self.state, event);
-            for action in &actions {
-                if let Action::Start(key) = action {
-                    self.children[key].place.entry.slot.header.set_restarting();
-                }
-            }
-            for action in actions {
-                match action {
-                    Action::Stop(key) => self.stop_child(key, ctx).await,
-                    Action::Close(key) => drop(self.children[&key].place.entry.slot.close()),
-                    Action::Forget(key) => self.forget(key, ctx),
-                    Action::GiveUp => {
-                        ctx.system().emit(|| Event::GaveUp {
-                            supervisor: ctx.id(),
-                            name: ctx.slot.header.name.clone(),
-                            child: cause.id,
-                            reason: cause.reason.clone(),
-                        });
-                        return Err(ExitReason::Shutdown);
-                    }
-                    Action::Start(key) => match self.start_child(key, ctx).await {
-                        Ok(()) => self.report_restart(key, &cause, ctx),
-                        // The loop above sees the stop and ends what runs.
-                        Err(NotStarted::Stopping) => return Ok(()),
-                        // The executor takes no more tasks: it is being shut down, and no retry will change that.
-                        Err(NotStarted::Failed(reason)) if reason.is_aborted() => {
-                            return Err(ExitReason::Aborted);
-                        }
-                        Err(NotStarted::Failed(reason)) => {
-                            // A start may fail without awaiting, and the budget may be large.
-                            give_way().await;
-                            let header = &self.children[&key].place.entry.slot.header;
-                            cause = Exit { id: header.id, name: header.name.clone(), reason };
-                            next = Some(plan::Event::StartFailed { key, at: tokio::time::Instant::now() });
-                            break;
-                        }
-                    },
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn stop_all(&mut self, ctx: &Ctx) {
-        for action in plan(&mut self.state, plan::Event::Stop) {
-            if let Action::Stop(key) = action {
-                self.stop_child(key, ctx).await;
-            }
-        }
-        for child in self.children.values() {
-            child.place.entry.slot.header.set_not_restarting();
-        }
-    }
-
-    async fn start_child(&mut self, key: Key, ctx: &Ctx) -> Result<(), NotStarted> {
-        let child = &self.children[&key];
-        let slot = &child.place.entry.slot;
-        let own = &ctx.slot.header;
-        let fail =
-            |error: ChildError| NotStarted::Failed(ExitReason::Init(Arc::new(ExitReason::error(error))));
-        if !slot.header.system.is(&own.system) {
-            return Err(fail(ChildError::OtherSystem { name: child.spec.id.clone() }));
-        }
-        if !slot.header.adopt(&(ctx.slot.clone() as Arc<_>)) {
-            return Err(fail(ChildError::Elsewhere { name: child.spec.id.clone() }));
-        }
-        // A supervisor that was killed may be back before its children have noticed their own kill.
-        unless_stopping(ctx, |cx| slot.header.poll_settled(cx)).await?;
-        own.system.enter(&child.place.entry).map_err(|why| {
-            fail(match why {
-                NotEntered::NameTaken => ChildError::NameTaken { name: child.spec.id.clone() },
-                NotEntered::Closed => ChildError::ShuttingDown,
-            })
-        })?;
-        slot.mailbox.open();
-        slot.header.begin();
-        (child.place.launch)();
-        match unless_stopping(ctx, |cx| slot.header.poll_started(cx)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(exit)) => return Err(NotStarted::Failed(exit.reason)),
-            Err(stopping) => {
-                self.stop_child(key, ctx).await;
-                return Err(stopping);
-            }
-        }
-        if let Some(child) = self.state.children.get_mut(&key) {
-            child.phase = Phase::Running;
-        }
-        Ok(())
-    }
-
-    async fn stop_child(&self, key: Key, ctx: &Ctx) {
-        let child = &self.children[&key];
-        let header = &child.place.entry.slot.header;
-        match child.spec.shutdown {
-            Shutdown::Brutal => {
-                header.exit(ExitReason::Killed);
-            }
-            Shutdown::After(limit) => {
-                header.request_stop(ExitReason::Shutdown);
-                if timeout(limit, header.settled()).await.is_err() {
-                    header.exit(ExitReason::Killed);
-                }
-            }
-            Shutdown::Infinity => header.request_stop(ExitReason::Shutdown),
-        }
-        header.settled().await;
-        ctx.slot.header.forget_exit(header.id);
-    }
-
-    async fn add_and_start(&mut self, spec: ChildSpec, ctx: &Ctx) -> Result<(), SupervisorError> {
-        let id = spec.id.clone();
-        if self.find(&id).is_ok() {
-            return Err(SupervisorError::Exists { child: id });
-        }
-        let key = self.add(spec, ctx.system());
-        // Beside those that are shown already: adding one costs the same however many there are.
-        ctx.slot.header.lock().rare_mut().children.push(self.children[&key].place.entry.slot.clone());
-        let outcome = self.start_child(key, ctx).await;
-        if outcome.is_err() {
-            self.forget(key, ctx);
-        }
-        outcome.map_err(|why| why.into_error(id))
-    }
-
-    async fn terminate(&mut self, id: &Arc<str>, ctx: &Ctx) -> Result<(), SupervisorError> {
-        let key = self.find(id)?;
-        if let Some(child) = self.state.children.get_mut(&key) {
-            child.phase = Phase::Down;
-        }
-        self.stop_child(key, ctx).await;
-        match self.children[&key].spec.restart {
-            Restart::Temporary => self.forget(key, ctx),
-            Restart::Permanent | Restart::Transient => {
-                let slot = &self.children[&key].place.entry.slot;
-                slot.close();
-            }
-        }
-        Ok(())
-    }
-
-    async fn start_again(&mut self, id: &Arc<str>, ctx: &Ctx) -> Result<(), SupervisorError> {
-        let key = self.find_down(id)?;
-        let outcome = self.start_child(key, ctx).await;
-        if outcome.is_err() {
-            self.children[&key].place.entry.slot.close();
-        }
-        outcome.map_err(|why| why.into_error(id.clone()))
-    }
-
-    fn add(&mut self, spec: ChildSpec, system: &System) -> Key {
-        let key = Key(self.next_key);
-        self.next_key += 1;
-        let place = spec.place(system);
-        self.keys.insert(place.entry.slot.header.id, key);
-        self.ids.entry(spec.id.clone()).or_insert(key);
-        self.state.children.insert(key, plan::Child { restart: spec.restart, phase: Phase::Down });
-        self.children.insert(key, Child { spec, place });
-        key
-    }
-
-    fn forget(&mut self, key: Key, ctx: &Ctx) {
-        self.state.children.remove(&key);
-        if let Some(child) = self.children.remove(&key) {
-            self.keys.remove(&child.place.entry.slot.header.id);
-            if self.ids.get(&child.spec.id) == Some(&key) {
-                self.ids.remove(&child.spec.id);
-            }
-            self.publish(ctx);
-        }
-    }
-
-    /// Shows the children in the tree, and to whoever has to end them if this supervisor cannot. Closes those left out.
-    fn publish(&self, ctx: &Ctx) {
-        let children = self.children.values().map(|child| child.place.entry.slot.clone()).collect();
-        let previous = mem::replace(&mut ctx.slot.header.lock().rare_mut().children, children);
-        for slot in previous {
-            // Added to an earlier incarnation of this supervisor, or just forgotten.
-            if !self.keys.contains_key(&slot.header.id) && slot.header.is_adopted_by(&ctx.slot.header) {
-                slot.close();
-            }
-        }
-    }
-
-    fn find(&self, id: &Arc<str>) -> Result<Key, SupervisorError> {
-        self.ids.get(id).copied().ok_or_else(|| SupervisorError::NoSuchChild { child: id.clone() })
-    }
-
-    fn find_down(&self, id: &Arc<str>) -> Result<Key, SupervisorError> {
-        let key = self.find(id)?;
-        match self.state.children[&key].phase {
-            Phase::Down => Ok(key),
-            Phase::Running => Err(SupervisorError::Running { child: id.clone() }),
-        }
-    }
-
-    fn report_restart(&self, key: Key, cause: &Exit, ctx: &Ctx) {
-        let header = &self.children[&key].place.entry.slot.header;
-        let (restarts, ended_at) = header.restarts_and_end();
-        ctx.system().emit(|| Event::Restarted {
-            supervisor: ctx.id(),
-            id: header.id,
-            name: header.name.clone(),
-            reason: cause.reason.clone(),
-            restarts,
-            took: ended_at.map_or(Duration::ZERO, |ended_at| Instant::now() - ended_at),
-        });
-    }
-
-    fn children_info(&self) -> Vec<ChildInfo> {
-        let info = |child: &Child| {
-            let header = &child.place.entry.slot.header;
-            let control = header.lock();
-            ChildInfo {
-                id: header.id,
-                name: header.name.clone(),
-                restart: child.spec.restart,
-                state: control.state,
-                restarts: control.restarts,
-                last_exit: control.last_exit().map(|exit| exit.reason.clone()),
-            }
-        };
-        self.children.values().map(info).collect()
-    }
-}
-
-impl NotStarted {
-    fn into_error(self, child: Arc<str>) -> SupervisorError {
-        match self {
-            Self::Failed(reason) => SupervisorError::Start { child, reason },
-            Self::Stopping => SupervisorError::Gone,
-        }
-    }
-}
-
-/// Waits, but not longer than until the supervisor itself is told to stop.
-async fn unless_stopping<T>(
-    ctx: &Ctx,
-    mut poll: impl FnMut(&std::task::Context<'_>) -> Poll<T>,
-) -> Result<T, NotStarted> {
-    poll_fn(|cx| {
-        if ctx.slot.header.flags() & STOP != 0 {
-            return Poll::Ready(Err(NotStarted::Stopping));
-        }
-        poll(cx).map(Ok)
-    })
-    .await
-}
-
-/// Whoever asked may have left; the work is done all the same and there is nobody to tell.
-fn answer<T>(reply: ReplyTo<T>, value: T) {
-    drop(reply.send(value));
+/// Leaves a child down, closed and with its name.
+fn quarantine(slot: &AnySlot, supervisor: ActorId, reason: ExitReason) {
+    let header = &slot.header;
+    slot.shut();
+    header.set_down();
+    header.set_state(NodeState::Quarantined);
+    tracing::warn!(actor = %header.name, id = header.id.as_u64(), %reason, "child is in quarantine");
+    header.system.emit(|| Event::Quarantined {
+        supervisor,
+        id: header.id,
+        name: header.name.clone(),
+        reason,
+    });
 }

@@ -25,7 +25,10 @@ use crate::observe::{
 use crate::registry::{NotEntered, Registry};
 use crate::slot::{AnySlot, Entry, Header, TypedSlot};
 use crate::stuck::{Watch, Watched};
-use crate::supervisor::{ChildFailed, Supervisor, SupervisorActor, SupervisorSpec, supervisor_mailbox};
+use crate::supervisor::{
+    ChildFailed, DynamicSpec, DynamicSupervisor, Supervisor, SupervisorActor, SupervisorSpec,
+    supervisor_mailbox,
+};
 
 /// How long [`System::shutdown`] gives killed actors to notice before it calls them stuck.
 const KILL_GRACE: Duration = Duration::from_millis(250);
@@ -129,23 +132,40 @@ impl System {
     ///
     /// Not cancel safe: when the future is dropped, the tree goes on starting without it.
     pub async fn supervise(&self, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
-        let name = spec.name.clone();
         let slot = TypedSlot::new(
             self,
-            name.clone(),
+            spec.name.clone(),
             NodeKind::Supervisor,
             supervisor_mailbox(),
             rules::<SupervisorActor>(),
         );
-        match self.0.registry.enter(&Entry::from(&slot)) {
+        let entry = Entry::from(&slot);
+        let address = Address(slot.clone());
+        self.start_root(&entry, || lifecycle::launch(slot, move || SupervisorActor::new(spec))).await?;
+        Ok(Supervisor::new(address))
+    }
+
+    /// Starts a dynamic supervisor, which has no children yet.
+    ///
+    /// Not cancel safe: when the future is dropped, the supervisor starts without it.
+    pub async fn supervise_dynamic(&self, spec: DynamicSpec) -> Result<DynamicSupervisor, StartError> {
+        let (seat, handle) = spec.place(self);
+        self.start_root(&seat.entry(), || seat.clone().launch()).await?;
+        Ok(handle)
+    }
+
+    async fn start_root(&self, entry: &Entry, launch: impl FnOnce()) -> Result<(), StartError> {
+        let header = &entry.slot.header;
+        let name = header.name.clone();
+        match self.0.registry.enter(entry) {
             Ok(()) => {}
             Err(NotEntered::NameTaken) => return Err(StartError::NameTaken { name }),
             Err(NotEntered::Closed) => return Err(StartError::ShuttingDown),
         }
-        slot.header.begin();
-        lifecycle::launch(slot.clone(), move || SupervisorActor::new(spec));
-        match slot.header.start_outcome().await {
-            Ok(()) => Ok(Supervisor::new(Address(slot))),
+        header.begin();
+        launch();
+        match header.start_outcome().await {
+            Ok(()) => Ok(()),
             Err(exit) => {
                 let failed = exit.reason.as_error().and_then(|error| error.downcast_ref::<ChildFailed>());
                 Err(match failed {
@@ -166,6 +186,11 @@ impl System {
     /// A handle of the supervisor with this name.
     pub fn supervisor(&self, name: &str) -> Option<Supervisor> {
         self.lookup(name).map(Supervisor::new)
+    }
+
+    /// A handle of the dynamic supervisor with this name.
+    pub fn dynamic_supervisor(&self, name: &str) -> Option<DynamicSupervisor> {
+        DynamicSupervisor::from_entry(self.named(name)?)
     }
 
     /// Sends an exit signal; see [`Address::exit`]. False if there is no such actor.
@@ -278,6 +303,10 @@ impl System {
 
     pub(crate) fn slot(&self, id: ActorId) -> Option<Arc<AnySlot>> {
         self.0.registry.slot(id)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<Entry> {
+        self.0.registry.named(name)
     }
 
     pub(crate) fn enter(&self, entry: &Entry) -> Result<(), NotEntered> {

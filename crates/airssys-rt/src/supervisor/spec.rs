@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::actor::{Actor, rules};
 use crate::address::Address;
-use crate::lifecycle;
 use crate::mailbox::MailboxOptions;
 use crate::observe::NodeKind;
-use crate::slot::{Entry, TypedSlot};
+use crate::slot::TypedSlot;
 use crate::system::System;
 
-use super::{Command, SupervisorActor, supervisor_mailbox};
+use super::dynamic::{DynamicSpec, DynamicSupervisor};
+use super::seat::{Made, Seat};
+use super::shell::{SupervisorActor, supervisor_mailbox};
 
 /// Which children a failure concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,19 @@ pub enum Restart {
     Temporary,
 }
 
-/// How long a child may take to stop.
+impl Restart {
+    /// Whether a child is restarted after an end of its own.
+    pub(crate) fn follows(self, is_abnormal: bool) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => is_abnormal,
+            Self::Temporary => false,
+        }
+    }
+}
+
+/// How long a child may take to stop. One that was killed and does not notice it within a second, because it never awaits, is
+/// reported as stuck and waited for no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
     /// It is killed without being asked.
@@ -45,6 +58,19 @@ pub enum Shutdown {
     After(Duration),
     /// It takes what it takes. Right for supervisors, which bound their children.
     Infinity,
+}
+
+/// Whether a supervisor ends itself, with [`Shutdown`](crate::ExitReason::Shutdown), when significant children have ended by
+/// themselves and are not restarted. Their end by a call or by a sibling's restart does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoShutdown {
+    /// It does not, and may have no significant children.
+    #[default]
+    Never,
+    /// When one of them has.
+    AnySignificant,
+    /// When the last of them has. One in quarantine has not.
+    AllSignificant,
 }
 
 /// One supervisor: its children in start order, and how it treats them.
@@ -58,18 +84,24 @@ pub struct SupervisorSpec {
     pub intensity: u32,
     /// The sliding window of `intensity`.
     pub period: Duration,
+    /// What the end of significant children does to the supervisor.
+    pub auto_shutdown: AutoShutdown,
+    /// With this many children, none is added at run time.
+    pub children_max: usize,
     /// Started first to last, stopped last to first.
     pub children: Vec<ChildSpec>,
 }
 
 impl SupervisorSpec {
-    /// One for one, 1 restart in 5 s, no children.
+    /// One for one, 1 restart in 5 s, no automatic shutdown, at most 100,000 children, none yet.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
             strategy: Strategy::OneForOne,
             intensity: 1,
             period: Duration::from_secs(5),
+            auto_shutdown: AutoShutdown::Never,
+            children_max: 100_000,
             children: Vec::new(),
         }
     }
@@ -84,6 +116,16 @@ impl SupervisorSpec {
         Self { intensity, period, ..self }
     }
 
+    /// Chooses what the end of significant children does.
+    pub fn auto_shutdown(self, auto_shutdown: AutoShutdown) -> Self {
+        Self { auto_shutdown, ..self }
+    }
+
+    /// Bounds the children that are added at run time, together with those already there.
+    pub fn children_max(self, children_max: usize) -> Self {
+        Self { children_max, ..self }
+    }
+
     /// Adds a child after those already there.
     pub fn child(mut self, child: ChildSpec) -> Self {
         self.children.push(child);
@@ -95,23 +137,28 @@ impl SupervisorSpec {
 #[derive(Clone)]
 pub struct ChildSpec {
     pub(crate) id: Arc<str>,
+    pub(crate) rules: Arc<Rules>,
+    kind: Kind,
+}
+
+/// How a child is treated, whatever it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
-    kind: Kind,
+    pub(crate) is_significant: bool,
 }
 
 #[derive(Clone)]
 enum Kind {
-    Worker(Place),
-    Supervisor { spec: Box<SupervisorSpec>, slot: Arc<OnceLock<Arc<TypedSlot<Command>>>> },
+    Seated(Arc<dyn Seat>),
+    Supervisor(Arc<Unseated>),
 }
 
-/// Where a child lives and what puts one there.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) entry: Entry,
-    /// Starts an incarnation in the slot, which must have been claimed.
-    pub(crate) launch: Arc<dyn Fn() + Send + Sync>,
+/// A supervisor whose system is not known yet.
+struct Unseated {
+    spec: SupervisorSpec,
+    seat: OnceLock<Arc<dyn Seat>>,
 }
 
 impl ChildSpec {
@@ -126,39 +173,42 @@ impl ChildSpec {
         let id = id.into();
         let slot = TypedSlot::<A::Message>::new(system, id.clone(), NodeKind::Worker, mailbox, rules::<A>());
         let address = Address(slot.clone());
-        let entry = Entry::from(&slot);
-        let factory = Arc::new(factory);
-        let launch = Arc::new(move || {
-            let factory = factory.clone();
-            lifecycle::launch(slot.clone(), move || factory());
-        });
-        let spec = Self {
-            id,
-            restart: Restart::Permanent,
-            shutdown: Shutdown::After(Duration::from_secs(5)),
-            kind: Kind::Worker(Place { entry, launch }),
-        };
-        (spec, address)
+        let rules = Rules::new(Restart::Permanent, Shutdown::After(Duration::from_secs(5)));
+        let seat: Arc<dyn Seat> = Arc::new(Made { slot, factory });
+        (Self { id, rules: Arc::new(rules), kind: Kind::Seated(seat) }, address)
     }
 
     /// A supervisor under a supervisor. Permanent, with all the time it needs to stop, unless told otherwise.
     pub fn supervisor(spec: SupervisorSpec) -> Self {
         Self {
             id: spec.name.clone(),
-            restart: Restart::Permanent,
-            shutdown: Shutdown::Infinity,
-            kind: Kind::Supervisor { spec: Box::new(spec), slot: Arc::default() },
+            rules: Arc::new(Rules::new(Restart::Permanent, Shutdown::Infinity)),
+            kind: Kind::Supervisor(Arc::new(Unseated { spec, seat: OnceLock::new() })),
         }
+    }
+
+    /// A dynamic supervisor under a supervisor, and the handle it will have: until it runs, nothing can be started under it.
+    /// Permanent, with all the time it needs to stop, unless told otherwise.
+    pub fn dynamic(system: &System, spec: DynamicSpec) -> (Self, DynamicSupervisor) {
+        let id = spec.name.clone();
+        let (seat, handle) = spec.place(system);
+        let rules = Arc::new(Rules::new(Restart::Permanent, Shutdown::Infinity));
+        (Self { id, rules, kind: Kind::Seated(seat) }, handle)
     }
 
     /// Chooses when it is restarted.
     pub fn restart(self, restart: Restart) -> Self {
-        Self { restart, ..self }
+        self.ruled(|rules| rules.restart = restart)
     }
 
     /// Chooses how long it may take to stop.
     pub fn shutdown(self, shutdown: Shutdown) -> Self {
-        Self { shutdown, ..self }
+        self.ruled(|rules| rules.shutdown = shutdown)
+    }
+
+    /// Makes its end one that may end its supervisor; see [`AutoShutdown`]. Not for a permanent child.
+    pub fn significant(self) -> Self {
+        self.ruled(|rules| rules.is_significant = true)
     }
 
     /// Its name in the supervisor and in the system.
@@ -166,39 +216,41 @@ impl ChildSpec {
         &self.id
     }
 
-    pub(crate) fn place(&self, system: &System) -> Place {
+    pub(crate) fn seat(&self, system: &System) -> Arc<dyn Seat> {
         match &self.kind {
-            Kind::Worker(place) => place.clone(),
-            Kind::Supervisor { spec, slot } => {
-                let slot = slot
-                    .get_or_init(|| {
-                        TypedSlot::new(
-                            system,
-                            self.id.clone(),
-                            NodeKind::Supervisor,
-                            supervisor_mailbox(),
-                            rules::<SupervisorActor>(),
-                        )
-                    })
-                    .clone();
-                let entry = Entry::from(&slot);
-                let spec = spec.clone();
-                let launch = Arc::new(move || {
-                    let spec = (*spec).clone();
-                    lifecycle::launch(slot.clone(), move || SupervisorActor::new(spec));
-                });
-                Place { entry, launch }
-            }
+            Kind::Seated(seat) => seat.clone(),
+            Kind::Supervisor(unseated) => unseated.seat.get_or_init(|| unseated.place(system)).clone(),
         }
+    }
+
+    fn ruled(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+impl Unseated {
+    fn place(&self, system: &System) -> Arc<dyn Seat> {
+        let (name, spec) = (self.spec.name.clone(), self.spec.clone());
+        let slot = TypedSlot::new(
+            system,
+            name,
+            NodeKind::Supervisor,
+            supervisor_mailbox(),
+            rules::<SupervisorActor>(),
+        );
+        Arc::new(Made { slot, factory: move || SupervisorActor::new(spec.clone()) })
+    }
+}
+
+impl Rules {
+    pub(crate) fn new(restart: Restart, shutdown: Shutdown) -> Self {
+        Self { restart, shutdown, is_significant: false }
     }
 }
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildSpec")
-            .field("id", &self.id)
-            .field("restart", &self.restart)
-            .field("shutdown", &self.shutdown)
-            .finish_non_exhaustive()
+        f.debug_struct("ChildSpec").field("id", &self.id).field("rules", &self.rules).finish_non_exhaustive()
     }
 }

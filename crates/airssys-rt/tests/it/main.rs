@@ -13,4 +13,7 @@ mod pools;
 mod probe;
 mod stopping;
 mod supervision;
+mod supervision_dynamic;
+mod supervision_significant;
+mod supervision_waiting;
 mod system;

@@ -1,0 +1,150 @@
+//! The task of a dynamic supervisor: it restarts, and it stops everyone at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::actor::{Actor, ActorId, Context, Signal};
+use crate::exit::ExitReason;
+use crate::lifecycle::give_way;
+use crate::observe::Event;
+
+use super::super::ending;
+use super::super::seat::Seat;
+use super::super::shell::{NotStarted, unless_stopping};
+use super::table::{Next, Table};
+
+/// Children that are asked to stop before others get a turn.
+const ASKED_PER_TURN: usize = 1024;
+
+/// What it tells itself.
+pub(crate) enum Command {
+    /// The turn of a child whose start failed.
+    TryAgain(ActorId),
+}
+
+pub(super) struct Keeper {
+    table: Arc<Table>,
+}
+
+type Ctx = Context<Keeper>;
+
+impl Actor for Keeper {
+    type Message = Command;
+
+    async fn start(&mut self, ctx: &mut Ctx) -> Result<(), ExitReason> {
+        ctx.trap_exits(true);
+        self.table.open();
+        Ok(())
+    }
+
+    async fn handle(&mut self, command: Command, ctx: &mut Ctx) -> Result<(), ExitReason> {
+        let (id, next) = match command {
+            Command::TryAgain(id) => (id, self.table.try_again(id, Instant::now())),
+        };
+        let reason = ctx.system().slot(id).and_then(|slot| slot.header.last_exit()).map(|exit| exit.reason);
+        self.perform(id, reason.unwrap_or(ExitReason::NoProc), next, ctx).await
+    }
+
+    async fn signal(&mut self, signal: Signal, ctx: &mut Ctx) -> Result<(), ExitReason> {
+        let exit = match signal {
+            Signal::Exit(exit) => exit,
+            // As in OTP, only the one above ends a supervisor by a signal it can trap.
+            Signal::ExitRequested(_) | Signal::Down { .. } => return Ok(()),
+        };
+        if exit.reason.is_failed_start() && exit.reason.is_aborted() {
+            // The executor takes no more tasks: it is being shut down, and no retry will change that.
+            return Err(ExitReason::Aborted);
+        }
+        let next = self.table.exited(&exit, Instant::now());
+        self.perform(exit.id, exit.reason, next, ctx).await
+    }
+
+    async fn stop(&mut self, _reason: &ExitReason, _ctx: &mut Ctx) {
+        self.stop_all().await;
+    }
+}
+
+impl Keeper {
+    pub(super) fn new(table: Arc<Table>) -> Self {
+        Self { table }
+    }
+
+    async fn perform(
+        &mut self,
+        id: ActorId,
+        reason: ExitReason,
+        next: Next,
+        ctx: &mut Ctx,
+    ) -> Result<(), ExitReason> {
+        match next {
+            Next::Nothing => {}
+            Next::Restart(seat) => {
+                seat.slot().header.set_restarting(ctx.id(), reason);
+                self.restart(id, &seat, ctx).await;
+            }
+            // Comes after what is waiting already. Refused only when this supervisor is closed.
+            Next::TryAgain => drop(ctx.address().tell_beyond_capacity(Command::TryAgain(id))),
+            Next::Quarantine(seat) => super::super::quarantine(seat.slot(), ctx.id(), reason),
+            Next::GiveUp => {
+                ctx.system().emit(|| Event::GaveUp {
+                    supervisor: ctx.id(),
+                    name: ctx.slot.header.name.clone(),
+                    child: id,
+                    reason,
+                });
+                return Err(ExitReason::Shutdown);
+            }
+            Next::ShutDown => return Err(ExitReason::Shutdown),
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for the start: if it fails, that comes as an exit.
+    async fn restart(&self, id: ActorId, seat: &Arc<dyn Seat>, ctx: &Ctx) {
+        // The child has ended and is telling everyone; we are the last to be told.
+        match unless_stopping(&ctx.slot.header, ending::vacated(&seat.slot().header)).await {
+            Ok(()) => {}
+            Err(NotStarted::Stopping | NotStarted::Failed(_)) => return,
+        }
+        if let Some(seat) = self.table.begin(id) {
+            seat.launch();
+        }
+    }
+
+    /// Asks all at once, kills each when its own time is over, and forgets them.
+    async fn stop_all(&self) {
+        let asked_at = Instant::now();
+        let mut left = self.table.close();
+        for (n, (seat, shutdown)) in left.iter().enumerate() {
+            ending::ask(&seat.slot().header, *shutdown);
+            if n % ASKED_PER_TURN == ASKED_PER_TURN - 1 {
+                give_way().await;
+            }
+        }
+        left.sort_by_key(|(_, shutdown)| ending::limit(*shutdown).unwrap_or(Duration::MAX));
+        let mut killed = Vec::new();
+        let mut unlimited = Vec::new();
+        for (seat, shutdown) in &left {
+            let header = &seat.slot().header;
+            match ending::limit(*shutdown) {
+                None => unlimited.push(header),
+                Some(limit) => {
+                    if !ending::settles_by(header, asked_at, limit).await {
+                        header.exit(ExitReason::Killed);
+                        killed.push((header, Instant::now()));
+                    }
+                }
+            }
+        }
+        for (header, killed_at) in killed {
+            // Who is stuck is reported, and we have done what we can.
+            drop(ending::mourn(header, killed_at).await);
+        }
+        for header in unlimited {
+            drop(ending::wait_for_ever(header).await);
+        }
+        self.table.clear();
+    }
+}

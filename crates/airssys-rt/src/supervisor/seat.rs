@@ -1,0 +1,38 @@
+//! A seat: a place in the tree together with what puts an actor into it, in one allocation.
+
+use std::sync::Arc;
+
+use crate::actor::Actor;
+use crate::lifecycle;
+use crate::slot::{AnySlot, Entry, TypedSlot};
+
+pub(crate) trait Seat: Send + Sync {
+    fn slot(&self) -> &AnySlot;
+    fn entry(&self) -> Entry;
+    /// Starts an incarnation in the slot, which must have been claimed with `begin`.
+    fn launch(self: Arc<Self>);
+}
+
+/// A seat whose actors come from a factory: a worker's from the user, a supervisor's from its specification.
+pub(crate) struct Made<A: Actor, F> {
+    pub(crate) slot: Arc<TypedSlot<A::Message>>,
+    pub(crate) factory: F,
+}
+
+impl<A, F> Seat for Made<A, F>
+where
+    A: Actor,
+    F: Fn() -> A + Send + Sync + 'static,
+{
+    fn slot(&self) -> &AnySlot {
+        &*self.slot
+    }
+
+    fn entry(&self) -> Entry {
+        Entry::from(&self.slot)
+    }
+
+    fn launch(self: Arc<Self>) {
+        lifecycle::launch(self.slot.clone(), move || (self.factory)());
+    }
+}
