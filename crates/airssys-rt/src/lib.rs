@@ -49,6 +49,7 @@ mod breaker;
 mod clock;
 mod deadline;
 mod envelope;
+mod executor;
 mod exit;
 #[cfg(feature = "macros")]
 #[doc(hidden)]

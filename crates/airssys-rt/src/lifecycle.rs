@@ -29,9 +29,6 @@ use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDE
 use crate::sys::{Request, SysError};
 use crate::trace::TraceContext;
 
-/// Messages handled before the executor gets a turn.
-const MESSAGES_PER_TURN: u32 = 128;
-
 /// An actor that has handled this many messages since it last waited looks for more for a moment before it waits again.
 const BUSY: u32 = 16;
 
@@ -43,8 +40,8 @@ where
 {
     // Made before the task, so that a task that is dropped before its first poll reports as well.
     let report = Report { slot: slot.clone(), on_exit: A::on_exit };
-    let system = slot.header.system.clone();
-    system.start_task(Incarnation { life: live(slot, factory), report, is_known: false });
+    let place = slot.clone();
+    place.header.start_task(Incarnation { life: live(slot, factory), report, is_known: false });
 }
 
 pin_project_lite::pin_project! {
@@ -190,7 +187,7 @@ fn work<A: Actor>(
                 .await;
             }
             turn += 1;
-            if turn == MESSAGES_PER_TURN {
+            if header.system.executor().ends_turn(turn) {
                 header.system.count_turn(header, turn);
                 turn = 0;
                 give_way().await;

@@ -244,6 +244,11 @@ impl Header {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts a task that works for this actor.
+    pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.system.executor().spawn(Some(&self.name), task);
+    }
+
     #[inline]
     pub(crate) fn flags(&self) -> u8 {
         self.flags.load(Ordering::Acquire)

@@ -109,12 +109,11 @@ impl<A: Actor> Context<A> {
 
 /// Runs something for the slot's incarnation, to end with it.
 pub(crate) fn run_beside(slot: &Arc<AnySlot>, work: impl Future<Output = ()> + Send + 'static) -> u64 {
-    let system = slot.header.system.clone();
-    let number = system.next_number();
+    let number = slot.header.system.next_number();
     let (ends, ended) = oneshot::channel::<()>();
     slot.header.lock().rare_mut().tasks.0.insert(number, ends);
-    let slot = Arc::downgrade(slot);
-    system.start_task(async move {
+    let (header, slot) = (&slot.header, Arc::downgrade(slot));
+    header.start_task(async move {
         tokio::select! {
             biased;
             _ = ended => {}
