@@ -490,7 +490,7 @@ fn remember(info: &PanicHookInfo<'_>) {
     LAST_PANIC.set(Some(report));
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else {

@@ -11,6 +11,8 @@ mod mailbox;
 mod names;
 mod pools;
 mod probe;
+
 mod stopping;
 mod supervision;
 mod system;
+mod testing;
