@@ -45,6 +45,7 @@
 //! [`std::time`]. What an actor starts with `tokio::spawn` runs, in tokio's order and not in the seed's.
 
 mod driver;
+mod probe;
 mod random;
 mod report;
 mod scheduler;
@@ -62,6 +63,7 @@ use crate::executor::Executor;
 use crate::reply::{Reply, reply};
 use crate::system::System;
 
+pub use probe::Probe;
 pub use random::Random;
 pub use report::Fingerprint;
 pub(crate) use scheduler::Scheduler;

@@ -11,7 +11,7 @@ mod mailbox;
 mod names;
 mod pools;
 mod probe;
-
+mod probes;
 mod stopping;
 mod supervision;
 mod system;
