@@ -27,6 +27,8 @@ use crate::mailbox::Batch;
 use crate::observe::{DeadLetterReason, Event, NodeState};
 use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDED, TypedSlot};
 use crate::sys::{Request, SysError};
+#[cfg(feature = "testing")]
+use crate::testing;
 use crate::trace::TraceContext;
 
 /// An actor that has handled this many messages since it last waited looks for more for a moment before it waits again.
@@ -151,6 +153,10 @@ fn work<A: Actor>(
     started: &mut bool,
 ) -> impl Future<Output = ExitReason> + Send {
     async move {
+        #[cfg(feature = "testing")]
+        if let Err(reason) = testing::before_start(header) {
+            return reason;
+        }
         if let Err(reason) = actor.start(ctx).await {
             return reason;
         }
@@ -242,6 +248,10 @@ fn next<'a, A: Actor>(
     let Some(envelope) = ctx.batch.pop(&ctx.slot.mailbox) else {
         return Next::Nothing;
     };
+    #[cfg(feature = "testing")]
+    if let Some(fault) = testing::next_fault(&ctx.slot.header) {
+        return Next::Rare { work: Box::pin(handle_faulty(fault, actor, ctx, envelope)) };
+    }
     if flags & OBSERVED != 0 || envelope.is_traced() {
         return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
     }
@@ -338,6 +348,20 @@ async fn handle_observed<A: Actor>(
     .await;
     observation.took = Some(observation.at.elapsed());
     handled
+}
+
+#[cfg(feature = "testing")]
+async fn handle_faulty<A: Actor>(
+    fault: testing::Fault,
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    envelope: Envelope<A::Message>,
+) -> Result<(), ExitReason> {
+    let slot = ctx.slot.clone();
+    match testing::strike(fault, &slot, envelope).await? {
+        Some(envelope) => handle_observed(actor, ctx, envelope).await,
+        None => Ok(()),
+    }
 }
 
 /// One message of a traced actor; says how it went also when a panic cut it short.

@@ -37,6 +37,8 @@ pub struct System(Arc<Inner>);
 
 struct Inner {
     executor: Executor,
+    #[cfg(feature = "testing")]
+    faults: crate::testing::FaultTable,
     ids: AtomicU64,
     numbers: AtomicU64,
     registry: Registry,
@@ -94,6 +96,8 @@ impl System {
         install_panic_hook();
         let system = Self(Arc::new(Inner {
             executor,
+            #[cfg(feature = "testing")]
+            faults: crate::testing::FaultTable::default(),
             ids: AtomicU64::new(1),
             numbers: AtomicU64::new(1),
             registry: Registry::default(),
@@ -261,6 +265,11 @@ impl System {
 
     pub(crate) fn executor(&self) -> &Executor {
         &self.0.executor
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn faults(&self) -> &crate::testing::FaultTable {
+        &self.0.faults
     }
 
     /// Starts a task that works for all actors; see [`Header::start_task`] for those that work for one.

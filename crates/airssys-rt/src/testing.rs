@@ -45,6 +45,7 @@
 //! [`std::time`]. What an actor starts with `tokio::spawn` runs, in tokio's order and not in the seed's.
 
 mod driver;
+mod faults;
 mod probe;
 mod random;
 mod report;
@@ -63,6 +64,8 @@ use crate::executor::Executor;
 use crate::reply::{Reply, reply};
 use crate::system::System;
 
+pub use faults::{Fault, Faults, InjectedFault, Installed};
+pub(crate) use faults::{FaultTable, before_start, next_fault, strike};
 pub use probe::Probe;
 pub use random::Random;
 pub use report::Fingerprint;

@@ -4,6 +4,7 @@
 
 mod breaker;
 mod exits;
+mod faults;
 mod groups;
 #[cfg(feature = "macros")]
 mod macros;
