@@ -10,7 +10,8 @@ use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::actor::{ActorId, Signal};
 use crate::exit::{Exit, ExitReason};

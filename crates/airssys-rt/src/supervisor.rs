@@ -11,9 +11,9 @@ use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::actor::{Actor, ActorId, Context, Signal};
 use crate::address::Address;
@@ -278,7 +278,7 @@ impl Actor for SupervisorActor {
         let Some(key) = self.keys.get(&exit.id).copied() else {
             return Ok(());
         };
-        let at = tokio::time::Instant::now();
+        let at = Instant::now();
         let event = plan::Event::Exited { key, is_abnormal: exit.reason.is_abnormal(), at };
         self.perform(event, exit, ctx).await
     }
@@ -346,7 +346,7 @@ impl SupervisorActor {
                             give_way().await;
                             let header = &self.children[&key].place.entry.slot.header;
                             cause = Exit { id: header.id, name: header.name.clone(), reason };
-                            next = Some(plan::Event::StartFailed { key, at: tokio::time::Instant::now() });
+                            next = Some(plan::Event::StartFailed { key, at: Instant::now() });
                             break;
                         }
                     },

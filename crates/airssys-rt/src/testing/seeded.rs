@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
+use crate::clock::OwnEpoch;
 use crate::executor::Executor;
 use crate::system::{System, SystemOptions};
 
@@ -101,6 +102,7 @@ impl Seeded {
             .expect("a runtime without input and output needs nothing of the operating system");
         // Tokio would interrupt the driver, which is one task to it, for the sake of others.
         runtime.block_on(tokio::task::unconstrained(async {
+            let _own_epoch = OwnEpoch::begin();
             let system = System::on(Executor::Seeded(scheduler.clone()), self.options);
             let scenario = scenario(system.clone());
             let mut driver = Driver::new(system, scheduler.clone(), random, self.limits, scenario);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_rt::testing::{self, Outcome, Seeded};
-use airssys_rt::{ExitReason, MailboxOptions, SupervisorSpec, System};
+use airssys_rt::{Actor, Context, ExitReason, MailboxOptions, ReplyTo, SupervisorSpec, System};
 use tokio::time::Instant;
 
 use crate::probe::{Diary, SOON, Tell, child, flush, spawn, until};
@@ -45,6 +45,71 @@ fn a_seed_gives_the_same_run_again() {
         assert_eq!(one.value, other.value);
         assert_eq!(one.fingerprint, other.fingerprint);
         assert_eq!(one.left, Vec::<Arc<str>>::new(), "a shutdown leaves no task");
+    }
+}
+
+/// Many timers that end at once, waits that end at all times, and asks of which some are too late.
+async fn timed(system: System) {
+    let a = system.spawn("a", MailboxOptions::default(), Ticking::default).await.unwrap();
+    let clients: Vec<_> = (1..20)
+        .map(|n| {
+            let a = a.clone();
+            testing::spawn(&system, format!("client {n}"), async move {
+                tokio::time::sleep(Duration::from_millis(37 * n)).await;
+                let timeout = Duration::from_micros(700 * n);
+                a.ask(timeout, |reply| Tick::Ask(Duration::from_millis(n), reply)).await.is_ok()
+            })
+        })
+        .collect();
+    let mut answered = 0;
+    for client in clients {
+        answered += u32::from(client.await);
+    }
+    assert!(answered < 19, "{answered}");
+    a.exit(ExitReason::Shutdown);
+    system.shutdown(SOON).await;
+    // Timers see the end of their actor when they have their turn.
+    tokio::time::sleep(SOON).await;
+}
+
+#[derive(Default)]
+struct Ticking;
+
+enum Tick {
+    Tock,
+    Ask(Duration, ReplyTo<()>),
+}
+
+impl Actor for Ticking {
+    type Message = Tick;
+
+    async fn start(&mut self, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+        for n in 1..=10 {
+            ctx.send_interval(Duration::from_millis(10 * n), || Tick::Tock);
+            ctx.send_after(Duration::from_secs(n), Tick::Tock);
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, tick: Tick, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        if let Tick::Ask(work, reply) = tick {
+            tokio::time::sleep(work).await;
+            drop(reply.send(()));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_times_again() {
+    for seed in 0..20 {
+        let [one, other] = [(); 2].map(|()| {
+            // So that the runs do not begin at the same part of a tick.
+            std::thread::sleep(Duration::from_micros(1234));
+            Seeded::new(seed).run(timed)
+        });
+        assert_eq!(one.fingerprint, other.fingerprint);
+        assert_eq!(one.left, Vec::<Arc<str>>::new(), "timers end with their actor");
     }
 }
 
