@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_rt::testing::{self, Outcome, Seeded};
-use airssys_rt::{Actor, Context, ExitReason, MailboxOptions, ReplyTo, SupervisorSpec, System};
+use airssys_rt::{
+    Actor, AskError, Context, ExitReason, MailboxOptions, Overflow, ReplyTo, SupervisorSpec, System,
+};
 use tokio::time::Instant;
 
-use crate::probe::{Diary, SOON, Tell, child, flush, spawn, until};
+use crate::probe::{Diary, SOON, Tell, child, flush, spawn, spawn_bounded, until};
 
 /// Two supervised actors, three clients, a crash, and what was written down of it.
 async fn busy(system: System) -> Vec<String> {
@@ -281,6 +283,17 @@ async fn until_settled(a: &airssys_rt::Address<Tell>) {
     assert!(a.is_alive());
     answer.await.unwrap();
     drop(reply);
+}
+
+#[test]
+fn a_wait_for_as_long_as_a_wait_may_be_is_no_deadlock() {
+    let outcome = Seeded::new(0).run(|system| async move {
+        let a = spawn_bounded(&system, "a", &Diary::default(), 1, Overflow::Wait).await;
+        a.tell(Tell::Wait(Arc::default())).await.unwrap();
+        let outcome = a.ask(Duration::from_secs(365 * 24 * 3600), Tell::Hold).await;
+        assert!(matches!(outcome, Err(AskError::Timeout)));
+    });
+    assert!(outcome.fingerprint.steps < 100, "nobody wakes meanwhile: {:?}", outcome.fingerprint);
 }
 
 #[test]
