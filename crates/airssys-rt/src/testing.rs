@@ -99,9 +99,7 @@ where
     Seeded::new(seed).run(scenario).value
 }
 
-/// Runs a scenario once with each seed from 0 on, `seeds` in all, each in a new system.
-///
-/// The environment may ask for more or fewer with `AIRSSYS_SEEDS=100000`, and for a single one with `AIRSSYS_SEED=42`.
+/// Runs a scenario once with each of [`seeds`], each in a new system.
 ///
 /// # Panics
 /// With the first seed that fails, why, and how to run it again; see [`Seeded::run`].
@@ -109,7 +107,16 @@ pub fn check<F>(seeds: u64, scenario: impl Fn(System) -> F)
 where
     F: Future<Output = ()>,
 {
-    check_each(seeds_to_try(number_from(SEED), number_from(SEEDS).unwrap_or(seeds)), scenario);
+    check_each(self::seeds(seeds), scenario);
+}
+
+/// The seeds to try: so many from 0 on, unless the environment asks for more or fewer with `AIRSSYS_SEEDS=100000`, or for a
+/// single one with `AIRSSYS_SEED=42`.
+///
+/// # Panics
+/// When a variable is set and is not a number.
+pub fn seeds(seeds: u64) -> Range<u64> {
+    seeds_to_try(number_from(SEED), number_from(SEEDS).unwrap_or(seeds))
 }
 
 fn check_each<F>(seeds: Range<u64>, scenario: impl Fn(System) -> F)
@@ -122,6 +129,11 @@ where
             panic!("seed {seed}: {failure}\nto run it again: {SEED}={seed} cargo test {test}");
         }
     }
+}
+
+/// Somebody wants to see this one seed.
+fn runs_alone() -> bool {
+    env::var_os(SEED).is_some()
 }
 
 fn seeds_to_try(only: Option<u64>, seeds: u64) -> Range<u64> {

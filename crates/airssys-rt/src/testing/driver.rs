@@ -105,6 +105,16 @@ impl<F: Future> Driver<F> {
         self.record.fingerprint()
     }
 
+    /// Drops what has not ended, one by one, so that a panic in one does not keep the others from it.
+    pub(super) fn abandon(mut self) {
+        // First what may wait for the others.
+        drop(self.scenario);
+        while let Some((_, task)) = self.tasks.pop_first() {
+            // It is the actor's own affair, as when it panics while it runs.
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(task))));
+        }
+    }
+
     /// The names of the tasks that have not ended, in the order they were started, but not the system's own.
     pub(super) fn left(&self) -> Vec<Arc<str>> {
         self.tasks.values().filter_map(|task| task.name.clone()).collect()

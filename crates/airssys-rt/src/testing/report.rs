@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use crate::observe::{Event, TreeNode};
 
 /// Steps that the report of a failure shows.
-const STEPS_SHOWN_MAX: usize = 40;
+const STEPS_SHOWN: usize = 40;
+/// Steps that it shows when one seed is run alone, to be looked at.
+const STEPS_SHOWN_ALONE: usize = 1000;
 
 /// What tells one run from another. Runs of the same seed, scenario and build have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub(super) struct Record {
     began: Instant,
     hash: DefaultHasher,
     steps: u64,
+    shown_max: usize,
     latest: VecDeque<Step>,
 }
 
@@ -52,7 +55,8 @@ impl Record {
             // Not randomly keyed, other than the hasher of a `HashMap`.
             hash: DefaultHasher::new(),
             steps: 0,
-            latest: VecDeque::with_capacity(STEPS_SHOWN_MAX),
+            shown_max: if super::runs_alone() { STEPS_SHOWN_ALONE } else { STEPS_SHOWN },
+            latest: VecDeque::with_capacity(STEPS_SHOWN),
         }
     }
 
@@ -75,7 +79,7 @@ impl Record {
             // Not what actors put into it, which may be told in another way each time.
             What::Saw(event) => mem::discriminant(event).hash(&mut self.hash),
         }
-        if self.latest.len() == STEPS_SHOWN_MAX {
+        if self.latest.len() == self.shown_max {
             self.latest.pop_front();
         }
         self.latest.push_back(Step { at, what });

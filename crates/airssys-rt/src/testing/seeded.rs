@@ -112,7 +112,7 @@ impl Seeded {
             left.extend(not_begun.iter().filter_map(|started| started.name.clone()));
             let fingerprint = driver.fingerprint();
             // Here, where the clock of the run is, since what is dropped may report its end.
-            drop(driver);
+            driver.abandon();
             drop(not_begun);
             Ok(Outcome { value: result?, fingerprint, left })
         }))
