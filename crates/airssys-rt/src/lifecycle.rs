@@ -471,7 +471,8 @@ impl Drop for Report {
             }
         });
         // Nobody finds the name of an actor whose end is known.
-        let left = (!header.has_parent()).then(|| slot.close());
+        let is_over = parent.as_ref().is_none_or(|parent| parent.header.lock().is_closed);
+        let left = is_over.then(|| slot.close());
         ended.tell_relations(header);
         // A supervisor stops its children itself; what it left behind would have nobody to answer to.
         for child in ended.children.iter().filter(|child| child.header.is_adopted_by(header)) {

@@ -127,6 +127,8 @@ pub(crate) struct Control {
     pub(crate) state: NodeState,
     /// True once the end of the last incarnation is known to everyone, and before the first start.
     settled: bool,
+    /// Closed for good since the last start: whoever still lives below ends for good as well.
+    pub(crate) is_closed: bool,
     pub(crate) trap_exits: bool,
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
@@ -225,6 +227,7 @@ impl<M: Send + 'static> TypedSlot<M> {
                 control: Mutex::new(Control {
                     state: NodeState::Down,
                     settled: true,
+                    is_closed: false,
                     trap_exits: false,
                     finish_message: false,
                     restart_follows: false,
@@ -373,6 +376,7 @@ impl Header {
         let mut control = self.lock();
         debug_assert!(control.settled, "a slot holds one incarnation at a time");
         control.settled = false;
+        control.is_closed = false;
         control.state = NodeState::Starting;
         control.trap_exits = false;
         control.finish_message = false;
@@ -549,8 +553,11 @@ impl AnySlot {
         let header = &self.header;
         header.system.registry().remove(header);
         let left = self.mailbox.close(header);
-        let children =
-            header.lock().existing_rare().map_or_else(Vec::new, |rare| mem::take(&mut rare.children));
+        // They stay in the list: a supervisor that was killed and has not noticed yet ends them when it does.
+        let mut control = header.lock();
+        control.is_closed = true;
+        let children = control.children().to_vec();
+        drop(control);
         for child in children {
             // A specification that could not be started here may be running elsewhere.
             if child.header.is_adopted_by(header) {
