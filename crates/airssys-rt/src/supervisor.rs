@@ -381,6 +381,8 @@ impl SupervisorActor {
         }
         // A supervisor that was killed may be back before its children have noticed their own kill.
         unless_stopping(ctx, |cx| slot.header.poll_settled(cx)).await?;
+        // Then their ends were told to it, and would be taken for those of the ones it starts.
+        own.forget_exit(slot.header.id);
         own.system.enter(&child.place.entry).map_err(|why| {
             fail(match why {
                 NotEntered::NameTaken => ChildError::NameTaken { name: child.spec.id.clone() },

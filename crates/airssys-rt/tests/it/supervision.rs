@@ -400,6 +400,24 @@ fn whatever_starts_below_a_supervisor_that_was_killed_ends_for_good() {
     });
 }
 
+#[test]
+fn a_supervisor_that_is_back_does_not_take_old_ends_of_its_children_for_new_ones() {
+    testing::check(100, |system| async move {
+        let diary = Diary::default();
+        let (child, a) = child(&system, "a", &diary);
+        let inner = ChildSpec::supervisor(SupervisorSpec::new("inner").child(child));
+        system.supervise(SupervisorSpec::new("outer").child(inner)).await.unwrap();
+        system.exit(system.supervisor("inner").unwrap().id(), ExitReason::Killed);
+        until(|| diary.lines().iter().filter(|line| *line == "a: start").count() == 2).await;
+        flush(&a).await;
+        // A supervisor that waits for a child that is there serves nobody.
+        let children = system.supervisor("inner").unwrap();
+        let shown = tokio::time::timeout(SOON, children.children()).await.expect("an answer").unwrap();
+        assert_eq!((shown[0].state, shown[0].restarts), (NodeState::Running, 1));
+        assert!(system.shutdown(SOON).await.is_clean());
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_supervisor_is_restarted_with_its_children() {
     let (system, diary) = (System::new(), Diary::default());
