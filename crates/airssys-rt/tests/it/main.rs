@@ -6,6 +6,7 @@ mod breaker;
 mod exits;
 mod faults;
 mod groups;
+mod ledger;
 #[cfg(feature = "macros")]
 mod macros;
 mod mailbox;
@@ -13,6 +14,7 @@ mod names;
 mod pools;
 mod probe;
 mod probes;
+mod seeded;
 mod stopping;
 mod supervision;
 mod system;

@@ -11,7 +11,7 @@ use airssys_rt::{
 };
 use tokio::time::Instant;
 
-use crate::probe::{Diary, SOON, Tell, child, flush, spawn, spawn_bounded, until};
+use crate::probe::{Diary, SOON, Tell, answer, child, flush, spawn, spawn_bounded, until};
 
 /// Two supervised actors, three clients, a crash, and what was written down of it.
 async fn busy(system: System) -> Vec<String> {
@@ -96,7 +96,7 @@ impl Actor for Ticking {
     async fn handle(&mut self, tick: Tick, _: &mut Context<Self>) -> Result<(), ExitReason> {
         if let Tick::Ask(work, reply) = tick {
             tokio::time::sleep(work).await;
-            drop(reply.send(()));
+            answer(reply, ());
         }
         Ok(())
     }
