@@ -20,6 +20,8 @@ struct Books {
     alive: BTreeMap<ActorId, Name>,
     supervisors: BTreeMap<Name, SupervisorBook>,
     workers: BTreeMap<Name, WorkerBook>,
+    /// The latest number of each sender that each worker has seen.
+    latest: BTreeMap<(Name, u64), u64>,
     /// Actors of the test that are in memory.
     instances: i64,
     wrong: Vec<String>,
@@ -64,6 +66,8 @@ struct WorkerBook {
     /// Sent by actors that ended meanwhile, or not.
     perhaps: u64,
     handled: u64,
+    /// Spawns that are not through yet.
+    spawning: u64,
     lost: u64,
     /// Messages that may have been kept from the handler by a fault on order.
     faults: u64,
@@ -150,6 +154,27 @@ impl Ledger {
         self.lock().workers.entry(name.clone()).or_default().handled += 1;
     }
 
+    /// A sender numbers its messages in the order it sends them.
+    pub(crate) fn handled_in_turn(&self, name: &Name, sender: u64, number: u64) {
+        let mut books = self.lock();
+        let latest = books.latest.insert((name.clone(), sender), number);
+        if let Some(latest) = latest.filter(|latest| *latest >= number) {
+            books.wrong(format!("{name} handled {number} of sender {sender} after {latest}"));
+        }
+    }
+
+    /// An actor is about to be spawned. True if its name is free.
+    pub(crate) fn spawning(&self, name: &Name) -> bool {
+        let mut books = self.lock();
+        let worker = books.workers.entry(name.clone()).or_default();
+        worker.spawning += 1;
+        worker.spawning == 1 && worker.made == worker.ended
+    }
+
+    pub(crate) fn spawned(&self, name: &Name) {
+        self.lock().workers.entry(name.clone()).or_default().spawning -= 1;
+    }
+
     pub(crate) fn sending(&self, name: &Name) {
         self.lock().workers.entry(name.clone()).or_default().perhaps += 1;
     }
@@ -183,6 +208,10 @@ impl Ledger {
         for node in tree {
             books.expect_settled(node, true);
         }
+    }
+
+    pub(crate) fn wrong(&self, what: String) {
+        self.lock().wrong(what);
     }
 
     /// Everything has ended.

@@ -21,7 +21,8 @@ fn millis(random: &mut Random, below: u64) -> Duration {
 }
 
 enum Job {
-    Note,
+    /// Of this sender, with this number.
+    Note(u64, u64),
     Ask(u64, ReplyTo<u64>),
     Work(Duration, ReplyTo<()>),
     /// Keeps the request until the incarnation ends.
@@ -138,7 +139,7 @@ impl Actor for Worker {
     async fn handle(&mut self, job: Job, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
         self.town.ledger.handled(&self.name);
         match job {
-            Job::Note => {}
+            Job::Note(sender, number) => self.town.ledger.handled_in_turn(&self.name, sender, number),
             Job::Ask(n, reply) => answer(reply, n),
             Job::Work(time, reply) => {
                 tokio::time::sleep(time).await;
@@ -280,6 +281,8 @@ struct Plan {
 }
 
 struct Client {
+    number: u64,
+    notes: u64,
     town: Arc<Town>,
     supervisors: Vec<Name>,
     plan: Plan,
@@ -297,8 +300,11 @@ impl Client {
     async fn act(&mut self, worker: usize) {
         let random = &mut self.random;
         let waits = random.one_in(2);
-        match random.below(22) {
-            0..=2 => self.town.tell(worker, Job::Note, waits).await,
+        match random.below(23) {
+            0..=2 => {
+                self.notes += 1;
+                self.town.tell(worker, Job::Note(self.number, self.notes), waits).await;
+            }
             3..=5 => {
                 if let Ok(answer) = self.town.ask(worker, HOUR, |reply| Job::Ask(7, reply)).await {
                     assert_eq!(answer, 7);
@@ -335,6 +341,7 @@ impl Client {
             16 => self.found().await,
             17 => self.kill_supervisor(),
             18..=19 => self.manage().await,
+            20 => self.wait_for_supervisor().await,
             _ => tokio::time::sleep(millis(random, 30)).await,
         }
     }
@@ -344,14 +351,29 @@ impl Client {
         let name: Name = format!("x{}", self.random.below(2)).into();
         let (town, id, habits) = (self.town.clone(), name.clone(), Habits::draw(&mut self.random));
         let made = move || town.make(&id, &habits);
-        match self.town.system.spawn(name, MailboxOptions::default(), made).await {
+        let is_free = self.town.ledger.spawning(&name);
+        let spawned = self.town.system.spawn(name.clone(), MailboxOptions::default(), made).await;
+        self.town.ledger.spawned(&name);
+        match spawned {
             Ok(address) if self.random.one_in(2) => {
                 tokio::time::sleep(millis(&mut self.random, 10)).await;
                 address.exit(ExitReason::Killed);
             }
-            Ok(_) | Err(SpawnError::NameTaken { .. } | SpawnError::Start { .. }) => {}
+            Err(SpawnError::NameTaken { .. }) => assert!(!is_free, "{name} is free"),
+            Ok(_) | Err(SpawnError::Start { .. }) => {}
             Err(SpawnError::ShuttingDown) if !self.plan.is_calm => {}
             Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn wait_for_supervisor(&mut self) {
+        let name = self.random.choose(&self.supervisors).expect("there is at least one");
+        let Some(supervisor) = self.town.system.supervisor(name) else {
+            return;
+        };
+        let timeout = if self.plan.is_calm { Duration::from_millis(30) } else { HOUR };
+        if tokio::time::timeout(timeout, supervisor.wait()).await.is_err() && !self.plan.is_calm {
+            self.town.ledger.wrong(format!("nobody told who waits for {name}"));
         }
     }
 
@@ -417,8 +439,14 @@ async fn lives(system: System, ledger: Arc<Ledger>) {
 
     let clients: Vec<_> = (0..1 + random.below(4))
         .map(|n| {
-            let client =
-                Client { town: town.clone(), supervisors: supervisors.clone(), plan, random: random.fork() };
+            let client = Client {
+                number: n,
+                notes: 0,
+                town: town.clone(),
+                supervisors: supervisors.clone(),
+                plan,
+                random: random.fork(),
+            };
             testing::spawn(&system, format!("client {n}"), client.live())
         })
         .collect();
