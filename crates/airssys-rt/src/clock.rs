@@ -48,6 +48,34 @@ fn as_nanos(duration: Duration) -> i64 {
 
 #[inline]
 fn epoch() -> std::time::Instant {
+    #[cfg(feature = "testing")]
+    if let Some(epoch) = OWN_EPOCH.get() {
+        return epoch;
+    }
     static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
     *EPOCH.get_or_init(std::time::Instant::now)
+}
+
+#[cfg(feature = "testing")]
+thread_local! {
+    static OWN_EPOCH: std::cell::Cell<Option<std::time::Instant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Lets the clock of this thread begin now, until it is dropped. What is rounded to ticks of this clock would else depend on
+/// how long the process has run, and a seeded run must not.
+#[cfg(feature = "testing")]
+pub(crate) struct OwnEpoch(Option<std::time::Instant>);
+
+#[cfg(feature = "testing")]
+impl OwnEpoch {
+    pub(crate) fn begin() -> Self {
+        Self(OWN_EPOCH.replace(Some(Instant::now().into_std())))
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Drop for OwnEpoch {
+    fn drop(&mut self) {
+        OWN_EPOCH.set(self.0);
+    }
 }

@@ -135,13 +135,13 @@ impl Deadlines {
                     shard.len -= 1;
                 }
             }
-            let first = (tick..tick + BUCKETS_LEN as i64)
-                .map(|tick| (tick, &shard.buckets[bucket_index(tick)]))
-                .find(|(_, bucket)| !bucket.is_empty());
-            if let Some((tick, bucket)) = first {
-                let earliest = bucket.iter().map(|(_, entry)| entry.at).min().unwrap_or(NEVER);
-                // Those in it may be due rounds later than those in a bucket after it.
-                next = next.min(earliest).min((tick + 1) << TICK_BITS);
+            // Those in a bucket may be due rounds later than those in buckets after it, but none of these before its tick.
+            for tick in tick..tick + BUCKETS_LEN as i64 {
+                if next <= tick << TICK_BITS {
+                    break;
+                }
+                let bucket = &shard.buckets[bucket_index(tick)];
+                next = bucket.iter().map(|(_, entry)| entry.at).fold(next, i64::min);
             }
         }
         due.into_iter().for_each(Waker::wake);

@@ -49,6 +49,7 @@ mod breaker;
 mod clock;
 mod deadline;
 mod envelope;
+mod executor;
 mod exit;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
@@ -69,6 +70,8 @@ mod sync;
 mod sys;
 mod system;
 mod tasks;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trace;
 
 pub use actor::{Actor, ActorId, Context, KillFlag, MonitorRef, NoCodeChange, Signal};

@@ -27,10 +27,9 @@ use crate::mailbox::Batch;
 use crate::observe::{DeadLetterReason, Event, NodeState};
 use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDED, TypedSlot};
 use crate::sys::{Request, SysError};
+#[cfg(feature = "testing")]
+use crate::testing;
 use crate::trace::TraceContext;
-
-/// Messages handled before the executor gets a turn.
-const MESSAGES_PER_TURN: u32 = 128;
 
 /// An actor that has handled this many messages since it last waited looks for more for a moment before it waits again.
 const BUSY: u32 = 16;
@@ -43,8 +42,8 @@ where
 {
     // Made before the task, so that a task that is dropped before its first poll reports as well.
     let report = Report { slot: slot.clone(), on_exit: A::on_exit };
-    let system = slot.header.system.clone();
-    system.start_task(Incarnation { life: live(slot, factory), report, is_known: false });
+    let place = slot.clone();
+    place.header.start_task(Incarnation { life: live(slot, factory), report, is_known: false });
 }
 
 pin_project_lite::pin_project! {
@@ -154,6 +153,10 @@ fn work<A: Actor>(
     started: &mut bool,
 ) -> impl Future<Output = ExitReason> + Send {
     async move {
+        #[cfg(feature = "testing")]
+        if let Err(reason) = testing::before_start(header) {
+            return reason;
+        }
         if let Err(reason) = actor.start(ctx).await {
             return reason;
         }
@@ -190,7 +193,7 @@ fn work<A: Actor>(
                 .await;
             }
             turn += 1;
-            if turn == MESSAGES_PER_TURN {
+            if header.system.executor().ends_turn(turn) {
                 header.system.count_turn(header, turn);
                 turn = 0;
                 give_way().await;
@@ -245,6 +248,10 @@ fn next<'a, A: Actor>(
     let Some(envelope) = ctx.batch.pop(&ctx.slot.mailbox) else {
         return Next::Nothing;
     };
+    #[cfg(feature = "testing")]
+    if let Some(fault) = testing::next_fault(&ctx.slot.header) {
+        return Next::Rare { work: Box::pin(handle_faulty(fault, actor, ctx, envelope)) };
+    }
     if flags & OBSERVED != 0 || envelope.is_traced() {
         return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
     }
@@ -341,6 +348,20 @@ async fn handle_observed<A: Actor>(
     .await;
     observation.took = Some(observation.at.elapsed());
     handled
+}
+
+#[cfg(feature = "testing")]
+async fn handle_faulty<A: Actor>(
+    fault: testing::Fault,
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    envelope: Envelope<A::Message>,
+) -> Result<(), ExitReason> {
+    let slot = ctx.slot.clone();
+    match testing::strike(fault, &slot, envelope).await? {
+        Some(envelope) => handle_observed(actor, ctx, envelope).await,
+        None => Ok(()),
+    }
 }
 
 /// One message of a traced actor; says how it went also when a panic cut it short.
@@ -449,7 +470,8 @@ impl Drop for Report {
                 Event::StartFailed { id: exit.id, name: exit.name, reason: exit.reason }
             }
         });
-        let left = (!header.has_parent()).then(|| {
+        let is_over = parent.as_ref().is_none_or(|parent| parent.header.is_closed());
+        let left = is_over.then(|| {
             // Nobody finds the name of an actor whose end is known.
             header.system.registry().remove(header);
             slot.close()
@@ -494,7 +516,7 @@ fn remember(info: &PanicHookInfo<'_>) {
     LAST_PANIC.set(Some(report));
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else {

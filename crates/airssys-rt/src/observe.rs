@@ -158,6 +158,8 @@ pub enum DeadLetterReason {
     Refused,
     /// It was an answer, and the asker had given up.
     LateReply,
+    /// A test ordered it; see the feature `testing`.
+    Injected,
 }
 
 /// How many messages were lost on purpose, by reason, since the system began.
@@ -175,6 +177,8 @@ pub struct DeadLetterCounts {
     pub refused: u64,
     /// [`DeadLetterReason::LateReply`].
     pub late_replies: u64,
+    /// [`DeadLetterReason::Injected`].
+    pub injected: u64,
 }
 
 /// One message that was lost on purpose.
@@ -283,7 +287,7 @@ pub(crate) struct Observatory {
     dead_letters: Mutex<Option<mpsc::Sender<DeadLetter>>>,
 }
 
-const DEAD_LETTER_REASONS: usize = DeadLetterReason::LateReply as usize + 1;
+const DEAD_LETTER_REASONS: usize = DeadLetterReason::Injected as usize + 1;
 
 impl Observatory {
     pub(crate) fn new(metrics: Option<Arc<dyn Metrics>>) -> Self {
@@ -335,6 +339,7 @@ impl Observatory {
             expired: count(DeadLetterReason::Expired),
             refused: count(DeadLetterReason::Refused),
             late_replies: count(DeadLetterReason::LateReply),
+            injected: count(DeadLetterReason::Injected),
         }
     }
 

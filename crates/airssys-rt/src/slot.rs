@@ -129,7 +129,8 @@ pub(crate) struct Control {
     pub(crate) state: NodeState,
     /// True once the end of the last incarnation is known to everyone, and before the first start.
     settled: bool,
-    /// The slot takes no more messages, and gives its name back as soon as nobody lives here.
+    /// The slot takes no more messages, and gives its name back as soon as nobody lives here. Whoever still lives below ends
+    /// for good as well.
     closed: bool,
     /// How many have begun here. Tells a later one from the one somebody waits for.
     incarnation: u32,
@@ -175,8 +176,8 @@ impl Control {
         self.rare.as_ref()?.last_exit.as_ref()
     }
 
-    pub(crate) fn children(&self) -> Vec<Arc<AnySlot>> {
-        self.rare.as_ref().map_or_else(Vec::new, |rare| rare.children.slots())
+    pub(crate) fn children(&self) -> Offspring {
+        self.rare.as_ref().map_or_else(Offspring::default, |rare| rare.children.clone())
     }
 
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
@@ -270,6 +271,11 @@ impl<M: Send + 'static> TypedSlot<M> {
 impl Header {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a task that works for this actor.
+    pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.system.executor().spawn(Some(&self.name), task);
     }
 
     #[inline]
@@ -430,6 +436,10 @@ impl Header {
         if control.state == NodeState::Down {
             control.state = NodeState::Restarting;
         }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     pub(crate) fn has_parent(&self) -> bool {
@@ -622,15 +632,16 @@ impl AnySlot {
     pub(crate) fn close(&self) -> Option<Leftovers> {
         let header = &self.header;
         let left = self.shut();
+        // Children stay in the list: a supervisor that was killed and has not noticed yet ends them when it does.
         let mut control = header.lock();
         control.closed = true;
         let settled = control.settled;
-        let children = control.existing_rare().map_or_else(Vec::new, |rare| rare.children.take());
+        let children = control.children();
         drop(control);
         if settled {
             header.system.registry().remove(header);
         }
-        for child in children {
+        for child in children.listed() {
             // A specification that could not be started here may be running elsewhere.
             if child.header.is_adopted_by(header) {
                 drop(child.close());
@@ -660,6 +671,6 @@ impl AnySlot {
             children: Vec::new(),
         };
         drop(control);
-        TreeNode { children: children.iter().map(|child| child.node()).collect(), ..node }
+        TreeNode { children: children.slots().iter().map(|child| child.node()).collect(), ..node }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::actor::{Actor, ActorId, rules};
 use crate::address::{Address, deadline_after};
 use crate::deadline::Deadlines;
+use crate::executor::Executor;
 use crate::exit::ExitReason;
 use crate::group::Scopes;
 use crate::lifecycle::{self, install_panic_hook};
@@ -38,6 +39,9 @@ const KILL_GRACE: Duration = Duration::from_millis(250);
 pub struct System(Arc<Inner>);
 
 struct Inner {
+    executor: Executor,
+    #[cfg(feature = "testing")]
+    faults: crate::testing::FaultTable,
     ids: AtomicU64,
     numbers: AtomicU64,
     registry: Registry,
@@ -88,8 +92,15 @@ impl System {
 
     /// An empty system with these options; see [`System::new`].
     pub fn with(options: SystemOptions) -> Self {
+        Self::on(Executor::Tokio, options)
+    }
+
+    pub(crate) fn on(executor: Executor, options: SystemOptions) -> Self {
         install_panic_hook();
         let system = Self(Arc::new(Inner {
+            executor,
+            #[cfg(feature = "testing")]
+            faults: crate::testing::FaultTable::default(),
             ids: AtomicU64::new(1),
             numbers: AtomicU64::new(1),
             registry: Registry::default(),
@@ -277,8 +288,18 @@ impl System {
         WeakSystem(Arc::downgrade(&self.0))
     }
 
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.0.executor
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn faults(&self) -> &crate::testing::FaultTable {
+        &self.0.faults
+    }
+
+    /// Starts a task that works for all actors; see [`Header::start_task`] for those that work for one.
     pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
+        self.0.executor.spawn(None, task);
     }
 
     #[inline]

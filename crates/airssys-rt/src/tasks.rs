@@ -2,7 +2,7 @@
 //!
 //! Each is a small task. It ends when it is done, when it is cancelled, and when its incarnation ends, whatever ended that.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::address::{Address, TellError, deadline_after};
 use crate::observe::DeadLetterReason;
 use crate::slot::AnySlot;
 
-/// The running tasks of one incarnation; dropping it ends them.
+/// The running tasks of one incarnation; dropping it ends them, in the order they were started.
 #[derive(Default)]
-pub(crate) struct Tasks(HashMap<u64, oneshot::Sender<()>>);
+pub(crate) struct Tasks(BTreeMap<u64, oneshot::Sender<()>>);
 
 /// One timer of one actor; see [`Context::send_after`] and [`Context::send_interval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,12 +109,11 @@ impl<A: Actor> Context<A> {
 
 /// Runs something for the slot's incarnation, to end with it.
 pub(crate) fn run_beside(slot: &Arc<AnySlot>, work: impl Future<Output = ()> + Send + 'static) -> u64 {
-    let system = slot.header.system.clone();
-    let number = system.next_number();
+    let number = slot.header.system.next_number();
     let (ends, ended) = oneshot::channel::<()>();
     slot.header.lock().rare_mut().tasks.0.insert(number, ends);
-    let slot = Arc::downgrade(slot);
-    system.start_task(async move {
+    let (header, slot) = (&slot.header, Arc::downgrade(slot));
+    header.start_task(async move {
         tokio::select! {
             biased;
             _ = ended => {}

@@ -44,10 +44,10 @@ impl Offspring {
         }
     }
 
-    /// What was listed, and is not from now on.
-    pub(crate) fn take(&mut self) -> Vec<Arc<AnySlot>> {
+    /// Those that end for good with their supervisor's place.
+    pub(crate) fn listed(&self) -> Vec<Arc<AnySlot>> {
         match self {
-            Self::Listed(slots) => mem::take(slots),
+            Self::Listed(slots) => slots.clone(),
             // Empty: a dynamic supervisor's children leave it at its end, and it stays ready for the next start.
             Self::Shared(_) => Vec::new(),
         }

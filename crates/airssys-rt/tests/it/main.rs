@@ -4,16 +4,21 @@
 
 mod breaker;
 mod exits;
+mod faults;
 mod groups;
+mod ledger;
 #[cfg(feature = "macros")]
 mod macros;
 mod mailbox;
 mod names;
 mod pools;
 mod probe;
+mod probes;
+mod seeded;
 mod stopping;
 mod supervision;
 mod supervision_dynamic;
 mod supervision_significant;
 mod supervision_waiting;
 mod system;
+mod testing;

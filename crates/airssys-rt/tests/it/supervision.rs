@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use airssys_rt::testing;
 use airssys_rt::{
     AskError, ChildError, ChildSpec, Event, Events, ExitReason, NodeState, Restart, Shutdown, StartError,
     Strategy, SupervisorError, SupervisorSpec, System, TellError,
@@ -355,6 +356,66 @@ async fn the_children_of_a_killed_supervisor_end_with_it() {
     until(|| [&a, &b, &c].iter().all(|child| !child.is_alive())).await;
     assert!(matches!(a.try_tell(Tell::Note(0)), Err(TellError::Closed(_))));
     assert!(system.tree().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_below_a_killed_supervisor_ends_with_it() {
+    let (system, diary) = (System::new(), Diary::default());
+    let (child, a) = child(&system, "a", &diary);
+    let inner = ChildSpec::supervisor(SupervisorSpec::new("inner").child(child));
+    let middle = ChildSpec::supervisor(SupervisorSpec::new("middle").child(inner));
+    let top = system.supervise(SupervisorSpec::new("top").child(middle)).await.unwrap();
+    system.exit(top.id(), ExitReason::Killed);
+    until(|| diary.lines().contains(&"a: gone".to_owned())).await;
+    assert!(matches!(a.try_tell(Tell::Note(0)), Err(TellError::Closed(_))));
+}
+
+#[test]
+fn whatever_starts_below_a_supervisor_that_was_killed_ends_for_good() {
+    testing::check(200, |system| async move {
+        let diary = Diary::default();
+        let (child, a) = child(&system, "a", &diary);
+        let inner = ChildSpec::supervisor(SupervisorSpec::new("inner").child(child));
+        let middle = ChildSpec::supervisor(SupervisorSpec::new("middle").child(inner));
+        let top = SupervisorSpec::new("top").child(middle);
+        let starting = testing::spawn(&system, "starting", {
+            let system = system.clone();
+            async move { drop(system.supervise(top).await) }
+        });
+        while system.supervisor("top").is_none() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..testing::random(&system).below(8) {
+            tokio::task::yield_now().await;
+        }
+        system.exit(system.supervisor("top").unwrap().id(), ExitReason::Killed);
+        starting.await;
+        tokio::time::sleep(SOON).await;
+        let lines = diary.take();
+        assert!(system.lookup::<Tell>("a").is_none(), "its name is free again");
+        if let Some(last) = lines.last() {
+            assert_eq!(last, "a: gone");
+            assert!(matches!(a.try_tell(Tell::Note(0)), Err(TellError::Closed(_))));
+        }
+    });
+}
+
+#[test]
+fn a_supervisor_that_is_back_does_not_take_old_ends_of_its_children_for_new_ones() {
+    testing::check(100, |system| async move {
+        let diary = Diary::default();
+        let (child, a) = child(&system, "a", &diary);
+        let inner = ChildSpec::supervisor(SupervisorSpec::new("inner").child(child));
+        system.supervise(SupervisorSpec::new("outer").child(inner)).await.unwrap();
+        system.exit(system.supervisor("inner").unwrap().id(), ExitReason::Killed);
+        until(|| diary.lines().iter().filter(|line| *line == "a: start").count() == 2).await;
+        flush(&a).await;
+        // A supervisor that waits for a child that is there serves nobody.
+        let children = system.supervisor("inner").unwrap();
+        let shown = tokio::time::timeout(SOON, children.children()).await.expect("an answer").unwrap();
+        assert_eq!((shown[0].state, shown[0].restarts), (NodeState::Running, 1));
+        assert!(system.shutdown(SOON).await.is_clean());
+    });
 }
 
 #[tokio::test(start_paused = true)]
