@@ -141,7 +141,9 @@ fn judge(path: &str, room: &Room, edge: &Edge) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = edge.package.as_str();
     let is_ours = name.starts_with("airssys");
-    let allowed = room.imports.contains(&name) || edge.for_tests && room.tests_import.contains(&name);
+    // A crate that names itself for its tests turns a feature of its own on for them.
+    let for_tests = edge.for_tests && (room.tests_import.contains(&name) || name == room.package);
+    let allowed = room.imports.contains(&name) || for_tests;
     if is_ours && !allowed {
         findings.push(Finding::error(
             path,
@@ -280,6 +282,15 @@ mod tests {
                 "{table}"
             );
         }
+    }
+
+    #[test]
+    fn only_tests_may_import_their_own_crate() {
+        let manifest =
+            |table: &str| format!("[{table}]\nairssys-rt = {{ path = \".\", features = [\"x\"] }}");
+        assert_eq!(problems(&[("crates/airssys-rt/Cargo.toml", &manifest("dev-dependencies"))]), [""; 0]);
+        let found = problems(&[("crates/airssys-rt/Cargo.toml", &manifest("dependencies"))]);
+        assert_eq!(found, ["airssys-rt imports airssys-rt, against the direction of imports"]);
     }
 
     #[test]
