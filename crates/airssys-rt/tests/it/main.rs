@@ -2,11 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod addresses;
+mod bounds;
 mod exits;
+mod expiry;
+mod looking;
 #[cfg(feature = "macros")]
 mod macros;
 mod mailbox;
 mod probe;
+mod puppet;
 mod stopping;
 mod supervision;
 mod system;
+mod timers;
+mod traces;
+mod watching;

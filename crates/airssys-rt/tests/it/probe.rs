@@ -171,7 +171,7 @@ impl Actor for Probe {
 }
 
 /// Who asked may have left; then there is nobody to tell.
-fn answer<T>(reply: ReplyTo<T>, value: T) {
+pub(crate) fn answer<T>(reply: ReplyTo<T>, value: T) {
     drop(reply.send(value));
 }
 
