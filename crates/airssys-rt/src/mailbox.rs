@@ -70,7 +70,7 @@ struct Queue<M> {
     accepted: u64,
     /// Upper bound of `in_hand`, as of the receiver's last visit: spares senders the receiver's cache line.
     in_hand_max: u32,
-    /// Up to here a message goes in without further question; 0 where there are questions.
+    /// Up to here a message goes in without further question; 0 where there are questions, as when somebody waits in line.
     unquestioned_max: u32,
     open: bool,
     parked: bool,
@@ -163,6 +163,7 @@ impl<M> Mailbox<M> {
         let ticket = Ticket(extra.next_ticket);
         extra.next_ticket += 1;
         extra.waiting.push_back(Waiting { ticket, envelope, sender: sender.clone() });
+        queue.question();
         self.has_waiting.store(true, Ordering::Relaxed);
         // Pairs with the fence in `relieve`: either we see the room the receiver made, or it sees us waiting.
         fence(Ordering::SeqCst);
@@ -378,6 +379,7 @@ impl<M> Mailbox<M> {
             self.put(&mut queue, first.envelope);
             wake.push(first.sender);
         }
+        queue.question();
         self.has_waiting.store(queue.has_line(), Ordering::Relaxed);
         if !wake.is_empty() && queue.parked {
             queue.parked = false;
@@ -407,7 +409,7 @@ impl<M> Queue<M> {
     /// Works out `unquestioned_max`; to be called when what it depends on changes.
     fn question(&mut self) {
         let is_plain = self.extra.as_ref().is_none_or(|extra| extra.books.is_none() && extra.lanes.is_none());
-        self.unquestioned_max = if self.open && is_plain { self.capacity } else { 0 };
+        self.unquestioned_max = if self.open && is_plain && !self.has_line() { self.capacity } else { 0 };
     }
 
     fn extra_mut(&mut self) -> &mut Extra<M> {

@@ -278,6 +278,22 @@ fn waiting_senders_of_a_large_mailbox_are_woken_in_herds() {
 }
 
 #[test]
+fn room_that_is_not_given_to_who_waits_yet_is_not_given_to_a_newcomer() {
+    let mailbox = Mailbox::new(MailboxOptions::bounded(8), rules());
+    for n in 0..8 {
+        assert!(mailbox.try_push(plain(n)).is_ok());
+    }
+    assert!(matches!(mailbox.try_push(plain(8)), Err(Refused::Full(_))));
+    let Ok(ticket) = mailbox.push_or_wait(plain(8), Waker::noop()) else { panic!("open") };
+    let mut batch = Batch::new();
+    assert!(batch.pop(&mailbox).is_some());
+    assert!(matches!(mailbox.try_push(plain(9)), Err(Refused::Full(_))));
+    assert!(mailbox.cancel(ticket).is_some());
+    assert!(mailbox.try_push(plain(9)).is_ok(), "the line is gone, the room is not");
+    assert!(matches!(mailbox.try_push(plain(10)), Err(Refused::Full(_))));
+}
+
+#[test]
 fn waits_are_sampled_and_few_clocks_are_read() {
     let mailbox = Mailbox::new(MailboxOptions::bounded(10_000), rules());
     let mut batch = Batch::new();

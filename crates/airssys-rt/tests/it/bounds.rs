@@ -258,6 +258,33 @@ async fn a_capacity_that_is_lowered_keeps_what_is_there_and_refuses_until_there_
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_overtakes_who_waits_for_room_that_was_just_made() {
+    // Room in a mailbox of this size is given to waiting senders in herds, so there is some while they still wait.
+    let desk = Desk::busy(MailboxOptions::bounded(8)).await;
+    let told = Arc::new(Mutex::new(None));
+    let note = told.clone();
+    let diary = crate::probe::Diary::default();
+    let puppet = crate::puppet::puppet(&desk.system, &diary, MailboxOptions::bounded(8)).await;
+    let gate = crate::puppet::occupy(&puppet).await;
+    let tell_itself = crate::puppet::run(move |_, ctx| {
+        *note.lock().unwrap() = Some(ctx.address().try_tell(crate::puppet::Order::Note(2)).is_ok());
+        Box::pin(async { Ok(()) })
+    });
+    puppet.try_tell(tell_itself).unwrap();
+    for _ in 0..7 {
+        puppet.try_tell(crate::puppet::Order::Note(0)).unwrap();
+    }
+    let waiting = tokio::spawn({
+        let puppet = puppet.clone();
+        async move { puppet.tell(crate::puppet::Order::Note(1)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    crate::puppet::release(&puppet, &gate).await;
+    waiting.await.unwrap().unwrap();
+    assert_eq!(*told.lock().unwrap(), Some(false), "the mailbox is full while somebody waits");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_counts_of_a_mailbox_add_up() {
     for overflow in [Overflow::Wait, Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest] {
         let desk = Desk::busy(MailboxOptions::bounded(4).overflow(overflow)).await;
