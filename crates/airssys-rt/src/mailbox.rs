@@ -340,14 +340,15 @@ impl<M> Mailbox<M> {
     }
 
     fn push_by_eviction(&self, mut queue: MutexGuard<'_, Queue<M>>, envelope: Envelope<M>) -> Vec<M> {
+        if !queue.can_make_room_for(&envelope) {
+            queue.accepted += 1;
+            queue.dropped += 1;
+            return vec![envelope.message];
+        }
         let mut evicted = Vec::new();
-        while !self.has_room(&mut queue, &envelope) {
-            let Some(oldest) = queue.evict_for(&envelope) else {
-                queue.accepted += 1;
-                queue.dropped += 1;
-                evicted.push(envelope.message);
-                return evicted;
-            };
+        while !self.has_room(&mut queue, &envelope)
+            && let Some(oldest) = queue.evict_for(&envelope)
+        {
             queue.dropped += 1;
             if oldest.is_sampled() {
                 self.sampled_at.store(0, Ordering::Relaxed);
@@ -461,6 +462,21 @@ impl<M> Queue<M> {
             books.remove(&envelope);
         }
         Some(envelope)
+    }
+
+    /// Whether it fits beside those that are not evicted for it.
+    fn can_make_room_for(&self, newcomer: &Envelope<M>) -> bool {
+        let Some(extra) = &self.extra else {
+            return true;
+        };
+        let Some(lanes) = &extra.lanes else {
+            return true;
+        };
+        lanes.above(&self.messages, newcomer).count() < self.capacity as usize
+            && extra
+                .books
+                .as_ref()
+                .is_none_or(|books| books.fits_beside(lanes.above(&self.messages, newcomer), newcomer))
     }
 
     fn evict_for(&mut self, newcomer: &Envelope<M>) -> Option<Envelope<M>> {

@@ -135,7 +135,8 @@ pub struct Lagged {
 pub enum DeadLetterReason {
     /// Its receiver ended for good before it was handled.
     Closed,
-    /// It was the oldest in a full mailbox with [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    /// It was the oldest in a full mailbox with [`Overflow::DropOldest`](crate::Overflow::DropOldest), or new and of lower
+    /// priority than what fills it.
     DroppedOldest,
     /// It came to a full mailbox with [`Overflow::DropNewest`](crate::Overflow::DropNewest).
     DroppedNewest,

@@ -96,24 +96,23 @@ impl Reference {
         Some(self.queue.remove(index))
     }
 
-    /// Makes room by policy; `None` if that cannot be.
-    fn evict(&mut self, newcomer: Message) -> Option<Vec<Message>> {
+    /// Makes room by policy, or drops the newcomer.
+    fn evict(&mut self, newcomer: Message) -> Vec<Message> {
+        let priority = self.priority(&newcomer);
+        let above: Vec<Message> =
+            self.queue.iter().filter(|queued| self.priority(queued) > priority).copied().collect();
+        let bytes: usize = above.iter().map(|queued| queued.1).sum();
+        if above.len() >= self.options.capacity || bytes.saturating_add(newcomer.1) > self.options.bytes {
+            return vec![newcomer];
+        }
         let mut evicted = Vec::new();
         while !self.fits(newcomer) {
-            let worst = self.queue.iter().map(|message| self.priority(message)).min();
-            match worst {
-                Some(worst) if worst <= self.priority(&newcomer) => {
-                    let index = self.queue.iter().position(|message| self.priority(message) == worst)?;
-                    evicted.push(self.queue.remove(index));
-                }
-                Some(_) | None => {
-                    evicted.push(newcomer);
-                    return Some(evicted);
-                }
-            }
+            let worst = self.queue.iter().map(|queued| self.priority(queued)).min();
+            let index = self.queue.iter().position(|queued| Some(self.priority(queued)) == worst);
+            evicted.push(self.queue.remove(index.expect("those above it leave it room")));
         }
         self.queue.push(newcomer);
-        Some(evicted)
+        evicted
     }
 }
 
@@ -137,7 +136,7 @@ proptest! {
                         }
                         Ok(dropped) => match options.overflow {
                             Overflow::DropOldest => {
-                                prop_assert_eq!(Some(dropped), reference.evict(message));
+                                prop_assert_eq!(dropped, reference.evict(message));
                             }
                             Overflow::DropNewest => prop_assert_eq!(dropped, vec![message]),
                             Overflow::Wait | Overflow::Reject => prop_assert!(false, "it did not fit"),

@@ -228,6 +228,17 @@ async fn drop_oldest_drops_the_lowest_first_and_never_for_a_lower_newcomer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn drop_oldest_drops_nobody_for_a_newcomer_that_does_not_fit_even_so() {
+    let mailbox = in_bytes(10).with_priorities().overflow(Overflow::DropOldest);
+    let desk = Desk::busy(mailbox).await;
+    desk.clerk.try_tell(parcel(1).bytes(6).priority(Priority::High)).unwrap();
+    desk.clerk.try_tell(parcel(2).bytes(4).priority(Priority::Low)).unwrap();
+    desk.clerk.try_tell(parcel(3).bytes(5)).unwrap();
+    assert_eq!(desk.release().await, [1, 2]);
+    assert_eq!(desk.system.dead_letters().dropped_oldest, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_capacity_that_is_raised_lets_waiting_senders_in() {
     let desk = Desk::busy(MailboxOptions::bounded(1)).await;
     desk.clerk.try_tell(parcel(1)).unwrap();
