@@ -180,7 +180,9 @@ impl<M> Mailbox<M> {
         };
         if is_open {
             if !waiting.sender.will_wake(cx.waker()) {
-                waiting.sender = cx.waker().clone();
+                let previous = mem::replace(&mut waiting.sender, cx.waker().clone());
+                drop(queue);
+                drop(previous);
             }
             return Poll::Pending;
         }
