@@ -143,3 +143,76 @@ fn an_entry_that_was_woken_is_not_taken_for_the_one_in_its_place() {
         assert!(others.iter().all(|(other, ..)| other.wakes() == 1));
     });
 }
+
+/// As when a system is used in one test with a paused clock after another, or the clock stands still from before its first use.
+#[test]
+fn a_clock_that_is_behind_the_last_one_seen_keeps_its_time() {
+    let system = System::new();
+    let ahead = paused();
+    let early = ahead.block_on(async {
+        advance(Duration::from_secs(3600)).await;
+        let entered = Waiter::enter(&system, Duration::from_millis(5));
+        sleep(Duration::from_millis(10)).await;
+        entered
+    });
+    assert_eq!(early.0.wakes(), 1);
+    drop(ahead);
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        paused().block_on(async {
+            for ms in [1, 5, 50, 500] {
+                let began = tokio::time::Instant::now();
+                wait(&system, Duration::from_millis(ms)).await;
+                done.send((ms, began.elapsed())).unwrap();
+            }
+        });
+    });
+    for ms in [1, 5, 50, 500] {
+        let ended = is_done.recv_timeout(Duration::from_secs(10)).expect("it ends");
+        assert_eq!(ended.0, ms);
+        assert!(ended.1 <= Duration::from_millis(ms + 2), "{ended:?}");
+    }
+}
+
+/// Waits as a request does: whoever is woken too early enters again.
+async fn wait(system: &System, time: Duration) {
+    let deadline = clock::add(clock::now(), time);
+    let mut entry: Option<Registration> = None;
+    std::future::poll_fn(|cx| {
+        if let Some(entry) = entry.take() {
+            system.deadlines().remove(&entry);
+            if clock::now() >= deadline {
+                return std::task::Poll::Ready(());
+            }
+        }
+        entry = Some(system.deadlines().insert(system, deadline, cx.waker()));
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn who_waits_when_the_keeper_of_the_time_is_gone_is_woken_to_find_another() {
+    let (first, second) = (paused(), paused());
+    let system = System::new();
+    first.block_on(async {
+        let (waiter, ..) = Waiter::enter(&system, Duration::from_millis(5));
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(waiter.wakes(), 1);
+    });
+    let long = Duration::from_secs(60);
+    second.block_on(async {
+        let waiting = tokio::spawn({
+            let system = system.clone();
+            async move { wait(&system, long).await }
+        });
+        let (woken, ..) = Waiter::enter(&system, long);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(woken.wakes(), 0);
+        std::thread::spawn(move || drop(first)).join().unwrap();
+        assert_eq!(woken.wakes(), 1, "though its time has not come");
+        assert!(!waiting.is_finished());
+        sleep(long).await;
+        assert!(waiting.is_finished());
+    });
+}
