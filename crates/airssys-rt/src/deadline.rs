@@ -173,6 +173,13 @@ impl Deadlines {
     }
 }
 
+impl Drop for Deadlines {
+    /// The task finds its system gone.
+    fn drop(&mut self) {
+        self.keeper.earlier.notify_one();
+    }
+}
+
 fn bucket_index(tick: i64) -> usize {
     usize::try_from(tick.rem_euclid(BUCKETS_LEN as i64)).unwrap_or(0)
 }

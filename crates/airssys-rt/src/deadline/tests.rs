@@ -216,3 +216,18 @@ fn who_waits_when_the_keeper_of_the_time_is_gone_is_woken_to_find_another() {
         assert!(waiting.is_finished());
     });
 }
+
+#[test]
+fn the_keeper_ends_with_its_system() {
+    paused().block_on(async {
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let system = System::new();
+        let (_, _, entry) = Waiter::enter(&system, Duration::from_millis(5));
+        system.deadlines().remove(&entry);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(tasks(), 1);
+        drop(system);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(tasks(), 0);
+    });
+}

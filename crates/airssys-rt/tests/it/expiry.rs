@@ -198,3 +198,16 @@ fn requests_time_out_although_the_runtime_of_the_first_is_gone() {
     assert!(matches!(asked, Err(AskError::Timeout)));
     assert!((300..5000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_runs_on_for_a_system_that_is_gone() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let system = System::new();
+    let (a, _) = plain(&system).await;
+    let _gate = occupy(&a).await;
+    assert!(a.ask(SECOND, |reply| Order::Ask(1, reply)).await.is_err());
+    assert!(tasks() > 0);
+    system.shutdown(SOON).await;
+    drop((a, system));
+    until(|| tasks() == 0).await;
+}
