@@ -75,6 +75,29 @@ async fn an_ask_whose_time_is_up_is_not_handled_and_one_in_time_is() {
     assert_eq!(system.dead_letters(), DeadLetterCounts { expired: 1, ..Default::default() });
 }
 
+/// The callee drops an expired request, which looks like a death to who waits.
+#[tokio::test(start_paused = true)]
+async fn an_ask_that_its_callee_finds_expired_timed_out() {
+    let system = System::new();
+    let (a, _) = plain(&system).await;
+    a.try_tell(run(|_, _| {
+        Box::pin(async {
+            sleep(SECOND).await;
+            Ok(())
+        })
+    }))
+    .unwrap();
+    let asks: Vec<_> = (0..10)
+        .map(|_| {
+            let a = a.clone();
+            tokio::spawn(async move { a.ask(SECOND, |reply| Order::Ask(1, reply)).await })
+        })
+        .collect();
+    for asked in asks {
+        assert!(matches!(asked.await.unwrap(), Err(AskError::Timeout)));
+    }
+}
+
 /// What two puppets see as their deadline, in milliseconds from now: one that is asked with `outer`, or told if there is
 /// none, and the one that it asks with `inner` meanwhile.
 async fn nested(outer: Option<Duration>, inner: Duration) -> [Option<u128>; 2] {
@@ -119,6 +142,33 @@ async fn a_nested_ask_ends_with_the_earlier_of_its_own_time_and_its_askers() {
     assert_eq!(nested(Some(5 * SECOND), SECOND).await, [Some(5000), Some(1000)]);
     assert_eq!(nested(None, SECOND).await, [None, Some(1000)]);
     assert_eq!(nested(None, Duration::MAX).await, [None, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nested_ask_times_out_when_its_asker_has_stopped_waiting() {
+    let system = System::new();
+    let (a, diary) = plain(&system).await;
+    let silent =
+        system.spawn("silent", MailboxOptions::default(), || Puppet::new(&Diary::default())).await.unwrap();
+    let _gate = occupy(&silent).await;
+    let asked = a.ask(SECOND, |reply: ReplyTo<u32>| {
+        run(move |puppet, _| {
+            Box::pin(async move {
+                let began = Instant::now();
+                let first = silent.ask(SOON, |reply| Order::Ask(1, reply)).await;
+                puppet.diary.note(format!("{first:?} after {}", began.elapsed().as_millis()));
+                let second = silent.ask(SOON, |reply| Order::Ask(1, reply)).await;
+                puppet.diary.note(format!("{second:?}"));
+                drop(reply);
+                Ok(())
+            })
+        })
+    });
+    assert!(matches!(asked.await, Err(AskError::Timeout)));
+    until(|| diary.lines().len() == 2).await;
+    let lines = diary.lines();
+    assert!(lines[0] == "Err(Timeout) after 1000" || lines[0] == "Err(Timeout) after 1001", "{lines:?}");
+    assert_eq!(lines[1], "Err(NotSent(Expired(..)))");
 }
 
 #[tokio::test(start_paused = true)]
