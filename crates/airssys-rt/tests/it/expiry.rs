@@ -194,6 +194,22 @@ async fn a_late_reply_comes_back_and_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_its_asker_leaves_unread_is_counted() {
+    let system = System::new();
+    let (a, _) = plain(&system).await;
+    let held = Arc::new(Mutex::new(None));
+    let mut asked = Box::pin(a.ask(SOON, |reply| {
+        *held.lock().unwrap() = Some(reply);
+        Order::Note(1)
+    }));
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(asked.as_mut().poll(cx).is_pending())).await);
+    let reply: ReplyTo<u32> = held.lock().unwrap().take().unwrap();
+    assert!(reply.send(5).is_ok(), "somebody waits");
+    drop(asked);
+    assert_eq!(system.dead_letters(), DeadLetterCounts { late_replies: 1, ..Default::default() });
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_asks_end_each_at_its_own_time() {
     const ASKS: u64 = 100_000;
     let system = System::new();
