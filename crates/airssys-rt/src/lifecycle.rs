@@ -93,7 +93,7 @@ where
     F: FnOnce() -> A + Send,
 {
     async move {
-        let mut ctx = Context::<A> { slot: slot.clone(), batch: Batch::new(), idle_ms: None };
+        let mut ctx = Context::<A> { slot: slot.clone(), batch: Batch::new(), idle_ms: None, uncounted: 0 };
         let mut actor = factory();
         let mut started = false;
         let work = work(&slot.header, &mut actor, &mut ctx, &mut started);
@@ -164,7 +164,7 @@ fn work<A: Actor>(
                 Err(reason) => return reason,
             };
             if !did_something {
-                header.system.count_turn(header, turn);
+                ctx.count_turn();
                 turn = 0;
                 let mut sleep = ctx.idle_ms.map(|ms| Box::pin(sleep_ms(ms)));
                 let mut has_parked = true;
@@ -183,7 +183,7 @@ fn work<A: Actor>(
             }
             turn += 1;
             if turn == MESSAGES_PER_TURN {
-                header.system.count_turn(header, turn);
+                ctx.count_turn();
                 turn = 0;
                 give_way().await;
             }
@@ -240,7 +240,7 @@ fn next<'a, A: Actor>(
     if flags & OBSERVED != 0 || envelope.is_traced() {
         return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
     }
-    match open(&ctx.slot, envelope) {
+    match open(ctx, envelope) {
         Some((message, deadline)) => Next::Message { handling: actor.handle(message, ctx), deadline },
         None => Next::Expired,
     }
@@ -265,7 +265,9 @@ fn sleep_ms(ms: NonZeroU32) -> Sleep {
 }
 
 /// Takes a message out of its envelope; `None` if its time was up.
-fn open<M: Send + 'static>(slot: &TypedSlot<M>, envelope: Envelope<M>) -> Option<(M, i64)> {
+#[inline]
+fn open<A: Actor>(ctx: &mut Context<A>, envelope: Envelope<A::Message>) -> Option<(A::Message, i64)> {
+    let slot = &ctx.slot;
     if envelope.is_sampled() {
         slot.mailbox.record_wait();
     }
@@ -274,6 +276,7 @@ fn open<M: Send + 'static>(slot: &TypedSlot<M>, envelope: Envelope<M>) -> Option
         expire(slot, envelope.message);
         return None;
     }
+    ctx.uncounted += 1;
     Some((envelope.message, deadline))
 }
 
@@ -313,7 +316,7 @@ async fn handle_observed<A: Actor>(
     let slot = ctx.slot.clone();
     let header = &slot.header;
     let parent = envelope.trace();
-    let Some((message, deadline)) = open(&slot, envelope) else {
+    let Some((message, deadline)) = open(ctx, envelope) else {
         return Ok(());
     };
     let mut observation = Observation::begin::<A>(header, &message);

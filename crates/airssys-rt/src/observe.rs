@@ -202,7 +202,7 @@ impl DeadLetters {
 /// Where a system's figures go, as they arise; see [`SystemOptions::metrics`](crate::SystemOptions::metrics). Called on the
 /// actors' own threads, so it must be quick and must not block.
 pub trait Metrics: Send + Sync + 'static {
-    /// An actor has handled `messages` messages since it was last counted, and now waits or lets others run.
+    /// An actor was given `messages` messages to handle since it was last counted, and now waits, lets others run or ends.
     fn turn(&self, id: ActorId, name: &str, messages: u32) {
         let _ = (id, name, messages);
     }

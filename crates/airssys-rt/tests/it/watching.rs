@@ -93,6 +93,53 @@ impl Metrics for Figures {
     }
 }
 
+/// Messages only: no requests, no signals, nothing that expired; and also those before an end, whatever ended the actor.
+#[tokio::test(start_paused = true)]
+async fn the_turns_of_an_actor_sum_up_to_the_messages_it_handled() {
+    let figures = Arc::new(Figures::default());
+    let system = System::with(SystemOptions::default().metrics(figures.clone()));
+    let diary = Diary::default();
+    let notes = diary.clone();
+    let (child, a) = ChildSpec::worker(&system, "a", MailboxOptions::default(), move || Puppet::new(&notes));
+    system.supervise(SupervisorSpec::new("top").intensity(9, SECOND).child(child)).await.unwrap();
+    let turns = || figures.turns.lock().unwrap().get("a").copied().unwrap_or(0);
+
+    for n in 0..1000 {
+        a.tell(Order::Note(n)).await.unwrap();
+    }
+    on(&a, |_, _| ()).await;
+    assert_eq!(turns(), 1001);
+    assert_eq!(a.stats().handled, 1001);
+
+    a.sys().suspend(SOON).await.unwrap();
+    a.try_tell_until(Order::Note(0), tokio::time::Instant::now() + SECOND).unwrap();
+    sleep(2 * SECOND).await;
+    a.sys().resume(SOON).await.unwrap();
+    on(&a, |_, ctx| ctx.trap_exits(true)).await;
+    a.exit(ExitReason::Shutdown);
+    on(&a, |_, _| ()).await;
+    assert_eq!(turns(), 1003);
+
+    let ends: [fn() -> Order; 3] = [
+        || run(|_, _| panic!("told to")),
+        || run(|_, _| Box::pin(async { Err(ExitReason::Normal) })),
+        || {
+            run(|_, ctx| {
+                ctx.address().exit(ExitReason::Killed);
+                Box::pin(std::future::pending())
+            })
+        },
+    ];
+    for (n, end) in (1..).zip(ends) {
+        a.try_tell(Order::Note(1)).unwrap();
+        a.try_tell(end()).unwrap();
+        until(|| a.sys().node().restarts == n).await;
+        assert_eq!(turns(), 1003 + 2 * n);
+    }
+    assert_eq!(turns(), a.stats().handled);
+    assert_eq!(figures.turns.lock().unwrap().len(), 1, "supervisors handle signals");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_metrics_hook_hears_of_every_event_without_a_reader() {
     let figures = Arc::new(Figures::default());
