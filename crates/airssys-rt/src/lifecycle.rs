@@ -241,7 +241,12 @@ fn next<'a, A: Actor>(
         return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
     }
     match open(ctx, envelope) {
-        Some((message, deadline)) => Next::Message { handling: actor.handle(message, ctx), deadline },
+        Some((message, NEVER)) => Next::Message { handling: actor.handle(message, ctx), deadline: NEVER },
+        Some((message, deadline)) => {
+            // A handler that is no async function begins here.
+            let _inherited = InheritedDeadline::enter(deadline);
+            Next::Message { handling: actor.handle(message, ctx), deadline }
+        }
         None => Next::Expired,
     }
 }
@@ -327,10 +332,14 @@ async fn handle_observed<A: Actor>(
         }
         (Some(_) | None, Some(_) | None) => tracing::Span::none(),
     };
-    let mut handling = pin!(actor.handle(message, ctx).instrument(span));
+    let inherit = || (InheritedDeadline::enter(deadline), InheritedTrace::enter(trace));
+    let handling = {
+        let _inherited = inherit();
+        span.in_scope(|| actor.handle(message, ctx))
+    };
+    let mut handling = pin!(handling.instrument(span));
     let handled = poll_fn(|cx| {
-        let _deadline = InheritedDeadline::enter(deadline);
-        let _trace = InheritedTrace::enter(trace);
+        let _inherited = inherit();
         handling.as_mut().poll(cx)
     })
     .await;

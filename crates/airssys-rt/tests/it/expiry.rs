@@ -171,6 +171,32 @@ async fn a_nested_ask_times_out_when_its_asker_has_stopped_waiting() {
     assert_eq!(lines[1], "Err(NotSent(Expired(..)))");
 }
 
+/// A handler need not be an async function: what it does before it returns its future is part of it.
+struct Direct;
+
+impl Actor for Direct {
+    type Message = ReplyTo<Option<Instant>>;
+
+    fn handle(
+        &mut self,
+        reply: Self::Message,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        answer(reply, ctx.deadline());
+        async { Ok(()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_seen_before_the_handlers_first_poll() {
+    let system = System::new();
+    let a = system.spawn("direct", MailboxOptions::default(), || Direct).await.unwrap();
+    let asked_at = Instant::now();
+    let deadline = a.ask(SECOND, |reply| reply).await.unwrap().expect("a deadline");
+    assert!(deadline - asked_at + Duration::from_nanos(1) >= SECOND);
+    assert_eq!(a.ask(Duration::MAX, |reply| reply).await.unwrap(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_late_reply_comes_back_and_is_counted_once() {
     let system = System::new();

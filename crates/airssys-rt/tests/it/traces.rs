@@ -74,6 +74,34 @@ async fn a_trace_goes_from_message_to_message_however_they_are_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_handler_sends_before_its_first_poll_belongs_to_the_trace() {
+    let system = System::new();
+    let (a, b) = pair(&system).await;
+    let seen = Seen::default();
+    let order = see(&seen);
+    // The actor's `handle` is an async function; the one below is none.
+    struct Direct(Address<Order>);
+    impl Actor for Direct {
+        type Message = Order;
+
+        fn handle(
+            &mut self,
+            order: Order,
+            _: &mut Context<Self>,
+        ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+            self.0.try_tell(order).unwrap();
+            async { Ok(()) }
+        }
+    }
+    let direct = system.spawn("direct", MailboxOptions::default(), move || Direct(b)).await.unwrap();
+    let root = TraceContext::root(false);
+    root.scope(async { direct.try_tell(order).unwrap() }).await;
+    until(|| seen.lock().unwrap().len() == 1).await;
+    assert_eq!(seen.lock().unwrap()[0].map(TraceContext::trace_id), Some(root.trace_id()));
+    drop(a);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_sent_outside_of_a_trace_has_none_and_timers_leave_it() {
     let system = System::new();
     let (a, b) = pair(&system).await;
