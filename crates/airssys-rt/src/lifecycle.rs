@@ -26,7 +26,7 @@ use crate::exit::{Exit, ExitReason, PanicReport};
 use crate::mailbox::Batch;
 use crate::observe::{DeadLetterReason, Event, NodeState};
 use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDED, TypedSlot};
-use crate::sys::{Request, SysError};
+use crate::sys::{Request, SysError, Tracing};
 use crate::trace::TraceContext;
 
 /// Messages handled before the executor gets a turn.
@@ -350,7 +350,8 @@ async fn handle_observed<A: Actor>(
 /// One message of a traced actor; says how it went also when a panic cut it short.
 struct Observation<'a> {
     header: &'a Header,
-    message: Option<Cow<'static, str>>,
+    /// In which trace, and as what.
+    shown: Option<(u64, Cow<'static, str>)>,
     at: Instant,
     took: Option<Duration>,
 }
@@ -359,27 +360,38 @@ impl<'a> Observation<'a> {
     fn begin<A: Actor>(header: &'a Header, message: &A::Message) -> Self {
         let mut control = header.lock();
         let trace = control.existing_rare().and_then(|rare| rare.trace.as_ref());
-        let is_shown = trace.is_some_and(crate::sys::Tracing::takes_more);
+        let shown_in = trace.filter(|trace| trace.takes_more()).map(Tracing::number);
         let mut over = None;
-        if !is_shown {
+        if shown_in.is_none() {
             header.set_flag(OBSERVED, false);
             over = control.existing_rare().and_then(|rare| rare.trace.take());
         }
         drop(control);
         drop(over);
-        let message = is_shown.then(|| A::describe(message));
-        Self { header, message, at: Instant::now(), took: None }
+        let shown = shown_in.map(|trace| (trace, A::describe(message)));
+        Self { header, shown, at: Instant::now(), took: None }
     }
 }
 
 impl Drop for Observation<'_> {
     fn drop(&mut self) {
-        let Some(message) = self.message.take() else {
+        let Some((number, message)) = self.shown.take() else {
             return;
         };
-        if let Some(trace) = self.header.lock().existing_rare().and_then(|rare| rare.trace.as_mut()) {
+        let mut control = self.header.lock();
+        let mut over = None;
+        if let Some(rare) = control.existing_rare()
+            && let Some(trace) = &mut rare.trace
+            && trace.number() == number
+        {
             trace.record(message, self.at, self.took);
+            if !trace.takes_more() {
+                self.header.set_flag(OBSERVED, false);
+                over = rare.trace.take();
+            }
         }
+        drop(control);
+        drop(over);
     }
 }
 

@@ -325,6 +325,20 @@ async fn a_trace_shows_what_is_handled_and_how_long_it_took() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_trace_shows_as_many_messages_as_it_was_told_and_is_over_with_the_last() {
+    let (scale, _) = supervised(&System::new()).await;
+    let mut trace = scale.sys().trace(2, SOON);
+    for n in 1..=2 {
+        scale.tell(Weigh::Add(n)).await.unwrap();
+    }
+    assert_eq!(shown(&mut trace).await, ["add 1", "add 2"]);
+    assert!(is_over(&mut trace).await, "without another message");
+    scale.tell(Weigh::Add(3)).await.unwrap();
+    assert_eq!(total(&scale).await, 6);
+    assert!(is_over(&mut trace).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_trace_ends_when_its_time_is_over() {
     let (scale, _) = supervised(&System::new()).await;
     let mut trace = scale.sys().trace(99, SECOND);
@@ -357,6 +371,19 @@ async fn a_message_that_ended_the_actor_has_no_end_in_the_trace_and_the_trace_en
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_trace_ends_the_first() {
+    let (scale, _) = supervised(&System::new()).await;
+    let mut first = scale.sys().trace(99, SOON);
+    let gate = occupy(&scale).await;
+    let mut second = scale.sys().trace(99, SOON);
+    assert!(is_over(&mut first).await);
+    gate.notify_one();
+    scale.tell(Weigh::Add(1)).await.unwrap();
+    total(&scale).await;
+    assert_eq!(shown(&mut second).await, ["add 1", "total"], "what was in work is not among the next");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_of_a_trace_is_told_what_it_missed() {
     const BUFFER_LEN: u64 = 1024;
     let (scale, _) = supervised(&System::new()).await;
@@ -373,6 +400,15 @@ async fn a_slow_reader_of_a_trace_is_told_what_it_missed() {
         scale.tell(Weigh::Add(0)).await.unwrap();
         assert_eq!(trace.next().await.unwrap().missed, missed);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_of_nobody_is_over_at_once() {
+    let system = System::new();
+    let closed = system.spawn("closed", MailboxOptions::default(), || Closed).await.unwrap();
+    closed.exit(ExitReason::Killed);
+    until(|| !closed.is_alive()).await;
+    assert!(is_over(&mut closed.sys().trace(9, SOON)).await);
 }
 
 #[tokio::test(start_paused = true)]
