@@ -527,8 +527,9 @@ fn contain<T>(poll: impl FnOnce() -> T) -> Result<T, PanicReport> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(poll));
     drop(leave);
     outcome.map_err(|payload| {
-        LAST_PANIC
-            .take()
-            .unwrap_or_else(|| PanicReport { message: message_of(payload.as_ref()), location: None })
+        let message = message_of(payload.as_ref());
+        // A panic that is raised again does not come to the hook, which may have seen another since.
+        let last = LAST_PANIC.take().filter(|report| report.message == message);
+        last.unwrap_or(PanicReport { message, location: None })
     })
 }

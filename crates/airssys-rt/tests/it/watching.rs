@@ -279,6 +279,23 @@ async fn on_exit_runs_once_after_every_kind_of_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_that_is_raised_again_is_reported_with_what_it_says() {
+    let system = System::new();
+    let a = puppet(&system, &Diary::default(), MailboxOptions::default()).await;
+    let mut events = system.events();
+    a.try_tell(run(|_, _| {
+        // One that is caught, and says nothing of how the actor ends.
+        assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
+        std::panic::resume_unwind(Box::new("raised again"))
+    }))
+    .unwrap();
+    let Some(Ok(Event::Exited { reason: ExitReason::Panic(report), .. })) = events.next().await else {
+        panic!("it panicked")
+    };
+    assert_eq!(report.message, "raised again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_actor_hibernates_once_whenever_it_is_idle_for_long() {
     let system = System::new();
     let diary = Diary::default();
