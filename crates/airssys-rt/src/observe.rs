@@ -342,5 +342,8 @@ impl Observatory {
             *slot = None;
             self.has_dead_letter_reader.store(false, Ordering::Release);
         }
+        // The end of a message runs other people's code, which may lead to the next dead letter.
+        drop(slot);
+        drop(refused);
     }
 }

@@ -213,6 +213,49 @@ async fn a_second_reader_of_dead_letters_takes_over() {
     assert_eq!(system.dead_letters().dropped_newest, 3);
 }
 
+/// A message whose end sends another, to a mailbox that drops it.
+struct Chain(Option<airssys_rt::Address<Chain>>);
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if let Some(next) = self.0.take() {
+            drop(next.try_tell(Chain(None)));
+        }
+    }
+}
+
+struct Busy;
+
+impl Actor for Busy {
+    type Message = Chain;
+
+    async fn handle(&mut self, _: Chain, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_dead_letter_that_nobody_has_room_for_may_lead_to_another() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let system = System::new();
+            let mailbox = MailboxOptions::bounded(1).overflow(Overflow::DropNewest);
+            let a = system.spawn("busy", mailbox, || Busy).await.unwrap();
+            for _ in 0..2 {
+                a.try_tell(Chain(None)).unwrap();
+                tokio::task::yield_now().await;
+            }
+            let _letters = system.read_dead_letters(1);
+            a.try_tell(Chain(None)).unwrap();
+            a.try_tell(Chain(Some(a.clone()))).unwrap();
+            done.send(system.dead_letters().dropped_newest).unwrap();
+        });
+    });
+    assert_eq!(is_done.recv_timeout(SOON), Ok(3));
+}
+
 /// Ends of all actors of this type, by name.
 static ENDS: Mutex<Vec<(Arc<str>, String)>> = Mutex::new(Vec::new());
 
