@@ -14,8 +14,12 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::actor::{Actor, Context};
 use crate::address::{Address, TellError, deadline_after};
+use crate::lifecycle::give_way;
 use crate::observe::DeadLetterReason;
 use crate::slot::AnySlot;
+
+/// Items of a stream sent before the executor gets a turn.
+const ITEMS_PER_TURN: u64 = 128;
 
 /// The running tasks of one incarnation; dropping it ends them.
 #[derive(Default)]
@@ -79,7 +83,7 @@ impl<A: Actor> Context<A> {
         let address = self.address();
         StreamRef(self.run_beside(async move {
             let mut stream = pin!(stream);
-            loop {
+            for n in 1_u64.. {
                 let item = poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
                 let is_end = item.is_none();
                 if let Some(message) = make(item) {
@@ -87,6 +91,10 @@ impl<A: Actor> Context<A> {
                 }
                 if is_end {
                     return;
+                }
+                // The stream may always be ready, and the mailbox may be one that nobody waits for.
+                if n.is_multiple_of(ITEMS_PER_TURN) {
+                    give_way().await;
                 }
             }
         }))

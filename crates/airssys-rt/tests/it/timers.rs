@@ -200,6 +200,21 @@ async fn a_detached_stream_is_dropped_and_sends_no_more() {
     assert_eq!(diary.lines(), ["1"], "not even its end");
 }
 
+/// A stream that always has an item, for a mailbox that never lets it wait.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_always_ready_lets_others_run() {
+    let (system, diary) = (System::new(), Diary::default());
+    let a = puppet(&system, &diary, MailboxOptions::bounded(2).overflow(Overflow::DropOldest)).await;
+    let numbers = Numbers::to(u32::MAX);
+    let alive = numbers.alive.clone();
+    on(&a, |_, ctx| {
+        ctx.attach(numbers, |_| Some(Order::Note(1)));
+    })
+    .await;
+    a.exit(ExitReason::Killed);
+    until(|| alive.load(Ordering::Relaxed) == 0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn timers_and_streams_end_with_their_actor_and_the_next_does_not_inherit_them() {
     let (system, diary) = (System::new(), Diary::default());
