@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::actor::{Actor, Context};
 use crate::address::{Address, TellError, deadline_after};
@@ -55,16 +55,17 @@ impl<A: Actor> Context<A> {
         let address = self.address();
         let period = if period.is_zero() { Duration::from_millis(1) } else { period };
         TimerRef(self.run_beside(async move {
-            let mut ticks = interval_at(deadline_after(period), period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            let mut tick = deadline_after(period);
             loop {
-                ticks.tick().await;
+                sleep_until(tick).await;
                 deliver(&address, make()).await;
+                tick = tick_after(tick, period);
             }
         }))
     }
 
-    /// Stops a timer. False if it had sent its message or was stopped before; a message that is queued already stays.
+    /// Stops a timer. False if it had sent its message or was stopped before. A message that is queued already stays, so that
+    /// one may come even after this returned true.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
         self.end_beside(timer.0)
     }
@@ -113,6 +114,13 @@ impl<A: Actor> Context<A> {
         let mut control = self.slot.header.lock();
         control.existing_rare().is_some_and(|rare| rare.tasks.0.remove(&number).is_some())
     }
+}
+
+/// The first tick that is still to come, as many whole periods after this one as that takes.
+fn tick_after(tick: Instant, period: Duration) -> Instant {
+    let periods = tick.elapsed().as_nanos() / period.as_nanos() + 1;
+    let later = u32::try_from(periods).ok().and_then(|periods| period.checked_mul(periods));
+    later.and_then(|later| tick.checked_add(later)).unwrap_or_else(|| deadline_after(period))
 }
 
 /// Runs something for the slot's incarnation, to end with it.

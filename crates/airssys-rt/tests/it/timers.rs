@@ -55,6 +55,19 @@ async fn an_interval_sends_every_period_until_it_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_interval_leaves_out_ticks_that_find_the_one_before_without_room() {
+    let (system, diary) = (System::new(), Diary::default());
+    let a = puppet(&system, &diary, MailboxOptions::bounded(1)).await;
+    on(&a, |_, ctx| ctx.send_interval(SECOND, || Order::Tick(1))).await;
+    let gate = occupy(&a).await;
+    sleep(Duration::from_millis(10_500)).await;
+    release(&a, &gate).await;
+    sleep(SECOND).await;
+    let ticks = diary.lines();
+    assert_eq!(ticks.len(), 3, "one had its place, one waited for room, one came after: {ticks:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_timer_sends_nothing_and_one_that_has_sent_cannot_be_cancelled() {
     let (a, diary) = plain(&System::new()).await;
     let timer = on(&a, |_, ctx| ctx.send_after(SECOND, Order::Note(1))).await;
