@@ -4,6 +4,7 @@ use std::any::{Any, type_name};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{self, Future};
+use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,6 +160,8 @@ pub struct Context<A: Actor> {
     pub(crate) batch: Batch<A::Message>,
     /// Idle for this long, it hibernates.
     pub(crate) idle_ms: Option<NonZeroU32>,
+    /// Messages given to the handler that the system's metrics do not count yet.
+    pub(crate) uncounted: u32,
 }
 
 impl<A: Actor> Context<A> {
@@ -237,9 +240,18 @@ impl<A: Actor> Context<A> {
     }
 }
 
+impl<A: Actor> Context<A> {
+    /// Tells the system's metrics of the messages handled since the last time.
+    pub(crate) fn count_turn(&mut self) {
+        let header = &self.slot.header;
+        header.system.count_turn(header, mem::take(&mut self.uncounted));
+    }
+}
+
 impl<A: Actor> Drop for Context<A> {
     /// What was taken from the mailbox and not handled meets the next incarnation, if there is one.
     fn drop(&mut self) {
+        self.count_turn();
         let lost = self.batch.put_back(&self.slot.mailbox);
         let header = &self.slot.header;
         header.system.lose(

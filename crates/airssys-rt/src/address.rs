@@ -330,7 +330,9 @@ impl<M: Send + 'static, R> Future for Request<'_, M, R> {
             let reply = self.reply.as_mut().expect("a request is not polled after its end");
             if let Poll::Ready(answer) = reply.poll(cx) {
                 self.reply = None;
-                return Poll::Ready(answer.ok_or(AskError::Died));
+                // The callee drops what it finds expired; that is no death.
+                let why = || if clock::now() < self.deadline { AskError::Died } else { AskError::Timeout };
+                return Poll::Ready(answer.ok_or_else(why));
             }
         }
         self.poll_deadline(cx).map(|()| Err(AskError::Timeout))

@@ -33,14 +33,19 @@ struct Keeper {
     earlier: Notify,
 }
 
-#[derive(Default)]
 struct Shard {
     /// Empty until the first entry.
     buckets: Vec<Slab<Entry>>,
     len: usize,
     next_number: u64,
-    /// The last tick the task has looked at.
+    /// The last tick the task has looked at; before all ticks, of which some are negative, until it has.
     seen: i64,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { buckets: Vec::new(), len: 0, next_number: 0, seen: i64::MIN }
+    }
 }
 
 struct Entry {
@@ -118,6 +123,14 @@ impl Deadlines {
         let mut next = NEVER;
         for index in 0..SHARDS_LEN {
             let mut shard = self.shard(index);
+            if tick < shard.seen {
+                // This clock is behind the last one, as that of a second runtime may be: entries may lie in buckets that it
+                // comes to too late. Who waits enters again.
+                shard.seen = tick;
+                shard.len = 0;
+                due.extend(shard.buckets.iter_mut().flat_map(Slab::drain).map(|entry| entry.waiter));
+                continue;
+            }
             let passed = tick.saturating_sub(shard.seen).clamp(0, BUCKETS_LEN as i64 - 1);
             shard.seen = tick;
             if shard.len == 0 {
@@ -157,6 +170,13 @@ impl Deadlines {
             drop(shard);
             buckets.into_iter().flatten().for_each(|(_, entry)| entry.waiter.wake());
         }
+    }
+}
+
+impl Drop for Deadlines {
+    /// The task finds its system gone.
+    fn drop(&mut self) {
+        self.keeper.earlier.notify_one();
     }
 }
 
@@ -218,3 +238,6 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

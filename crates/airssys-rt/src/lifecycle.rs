@@ -26,7 +26,7 @@ use crate::exit::{Exit, ExitReason, PanicReport};
 use crate::mailbox::Batch;
 use crate::observe::{DeadLetterReason, Event, NodeState};
 use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDED, TypedSlot};
-use crate::sys::{Request, SysError};
+use crate::sys::{Request, SysError, Tracing};
 #[cfg(feature = "testing")]
 use crate::testing;
 use crate::trace::TraceContext;
@@ -95,7 +95,7 @@ where
     F: FnOnce() -> A + Send,
 {
     async move {
-        let mut ctx = Context::<A> { slot: slot.clone(), batch: Batch::new(), idle_ms: None };
+        let mut ctx = Context::<A> { slot: slot.clone(), batch: Batch::new(), idle_ms: None, uncounted: 0 };
         let mut actor = factory();
         let mut started = false;
         let work = work(&slot.header, &mut actor, &mut ctx, &mut started);
@@ -173,7 +173,7 @@ fn work<A: Actor>(
                 continue;
             }
             if !did_something {
-                header.system.count_turn(header, turn);
+                ctx.count_turn();
                 turn = 0;
                 let mut sleep = ctx.idle_ms.map(|ms| Box::pin(sleep_ms(ms)));
                 let mut has_parked = true;
@@ -194,7 +194,7 @@ fn work<A: Actor>(
             }
             turn += 1;
             if header.system.executor().ends_turn(turn) {
-                header.system.count_turn(header, turn);
+                ctx.count_turn();
                 turn = 0;
                 give_way().await;
             }
@@ -255,8 +255,13 @@ fn next<'a, A: Actor>(
     if flags & OBSERVED != 0 || envelope.is_traced() {
         return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
     }
-    match open(&ctx.slot, envelope) {
-        Some((message, deadline)) => Next::Message { handling: actor.handle(message, ctx), deadline },
+    match open(ctx, envelope) {
+        Some((message, NEVER)) => Next::Message { handling: actor.handle(message, ctx), deadline: NEVER },
+        Some((message, deadline)) => {
+            // A handler that is no async function begins here.
+            let _inherited = InheritedDeadline::enter(deadline);
+            Next::Message { handling: actor.handle(message, ctx), deadline }
+        }
         None => Next::Expired,
     }
 }
@@ -280,7 +285,9 @@ fn sleep_ms(ms: NonZeroU32) -> Sleep {
 }
 
 /// Takes a message out of its envelope; `None` if its time was up.
-fn open<M: Send + 'static>(slot: &TypedSlot<M>, envelope: Envelope<M>) -> Option<(M, i64)> {
+#[inline]
+fn open<A: Actor>(ctx: &mut Context<A>, envelope: Envelope<A::Message>) -> Option<(A::Message, i64)> {
+    let slot = &ctx.slot;
     if envelope.is_sampled() {
         slot.mailbox.record_wait();
     }
@@ -289,6 +296,7 @@ fn open<M: Send + 'static>(slot: &TypedSlot<M>, envelope: Envelope<M>) -> Option
         expire(slot, envelope.message);
         return None;
     }
+    ctx.uncounted += 1;
     Some((envelope.message, deadline))
 }
 
@@ -328,7 +336,7 @@ async fn handle_observed<A: Actor>(
     let slot = ctx.slot.clone();
     let header = &slot.header;
     let parent = envelope.trace();
-    let Some((message, deadline)) = open(&slot, envelope) else {
+    let Some((message, deadline)) = open(ctx, envelope) else {
         return Ok(());
     };
     let mut observation = Observation::begin::<A>(header, &message);
@@ -339,10 +347,14 @@ async fn handle_observed<A: Actor>(
         }
         (Some(_) | None, Some(_) | None) => tracing::Span::none(),
     };
-    let mut handling = pin!(actor.handle(message, ctx).instrument(span));
+    let inherit = || (InheritedDeadline::enter(deadline), InheritedTrace::enter(trace));
+    let handling = {
+        let _inherited = inherit();
+        span.in_scope(|| actor.handle(message, ctx))
+    };
+    let mut handling = pin!(handling.instrument(span));
     let handled = poll_fn(|cx| {
-        let _deadline = InheritedDeadline::enter(deadline);
-        let _trace = InheritedTrace::enter(trace);
+        let _inherited = inherit();
         handling.as_mut().poll(cx)
     })
     .await;
@@ -367,7 +379,8 @@ async fn handle_faulty<A: Actor>(
 /// One message of a traced actor; says how it went also when a panic cut it short.
 struct Observation<'a> {
     header: &'a Header,
-    message: Option<Cow<'static, str>>,
+    /// In which trace, and as what.
+    shown: Option<(u64, Cow<'static, str>)>,
     at: Instant,
     took: Option<Duration>,
 }
@@ -376,27 +389,38 @@ impl<'a> Observation<'a> {
     fn begin<A: Actor>(header: &'a Header, message: &A::Message) -> Self {
         let mut control = header.lock();
         let trace = control.existing_rare().and_then(|rare| rare.trace.as_ref());
-        let is_shown = trace.is_some_and(crate::sys::Tracing::takes_more);
+        let shown_in = trace.filter(|trace| trace.takes_more()).map(Tracing::number);
         let mut over = None;
-        if !is_shown {
+        if shown_in.is_none() {
             header.set_flag(OBSERVED, false);
             over = control.existing_rare().and_then(|rare| rare.trace.take());
         }
         drop(control);
         drop(over);
-        let message = is_shown.then(|| A::describe(message));
-        Self { header, message, at: Instant::now(), took: None }
+        let shown = shown_in.map(|trace| (trace, A::describe(message)));
+        Self { header, shown, at: Instant::now(), took: None }
     }
 }
 
 impl Drop for Observation<'_> {
     fn drop(&mut self) {
-        let Some(message) = self.message.take() else {
+        let Some((number, message)) = self.shown.take() else {
             return;
         };
-        if let Some(trace) = self.header.lock().existing_rare().and_then(|rare| rare.trace.as_mut()) {
+        let mut control = self.header.lock();
+        let mut over = None;
+        if let Some(rare) = control.existing_rare()
+            && let Some(trace) = &mut rare.trace
+            && trace.number() == number
+        {
             trace.record(message, self.at, self.took);
+            if !trace.takes_more() {
+                self.header.set_flag(OBSERVED, false);
+                over = rare.trace.take();
+            }
         }
+        drop(control);
+        drop(over);
     }
 }
 
@@ -535,8 +559,9 @@ fn contain<T>(poll: impl FnOnce() -> T) -> Result<T, PanicReport> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(poll));
     drop(leave);
     outcome.map_err(|payload| {
-        LAST_PANIC
-            .take()
-            .unwrap_or_else(|| PanicReport { message: message_of(payload.as_ref()), location: None })
+        let message = message_of(payload.as_ref());
+        // A panic that is raised again does not come to the hook, which may have seen another since.
+        let last = LAST_PANIC.take().filter(|report| report.message == message);
+        last.unwrap_or(PanicReport { message, location: None })
     })
 }

@@ -72,7 +72,7 @@ struct Queue<M> {
     accepted: u64,
     /// Upper bound of `in_hand`, as of the receiver's last visit: spares senders the receiver's cache line.
     in_hand_max: u32,
-    /// Up to here a message goes in without further question; 0 where there are questions.
+    /// Up to here a message goes in without further question; 0 where there are questions, as when somebody waits in line.
     unquestioned_max: u32,
     open: bool,
     parked: bool,
@@ -166,6 +166,7 @@ impl<M> Mailbox<M> {
         let ticket = Ticket(extra.next_ticket);
         extra.next_ticket += 1;
         extra.waiting.push_back(Waiting { ticket, envelope, sender: sender.clone() });
+        queue.question();
         self.has_waiting.store(true, Ordering::Relaxed);
         // Pairs with the fence in `relieve`: either we see the room the receiver made, or it sees us waiting.
         fence(Ordering::SeqCst);
@@ -182,7 +183,9 @@ impl<M> Mailbox<M> {
         };
         if is_open {
             if !waiting.sender.will_wake(cx.waker()) {
-                waiting.sender = cx.waker().clone();
+                let previous = mem::replace(&mut waiting.sender, cx.waker().clone());
+                drop(queue);
+                drop(previous);
             }
             return Poll::Pending;
         }
@@ -354,14 +357,15 @@ impl<M> Mailbox<M> {
     }
 
     fn push_by_eviction(&self, mut queue: MutexGuard<'_, Queue<M>>, envelope: Envelope<M>) -> Vec<M> {
+        if !queue.can_make_room_for(&envelope) {
+            queue.accepted += 1;
+            queue.dropped += 1;
+            return vec![envelope.message];
+        }
         let mut evicted = Vec::new();
-        while !self.has_room(&mut queue, &envelope) {
-            let Some(oldest) = queue.evict_for(&envelope) else {
-                queue.accepted += 1;
-                queue.dropped += 1;
-                evicted.push(envelope.message);
-                return evicted;
-            };
+        while !self.has_room(&mut queue, &envelope)
+            && let Some(oldest) = queue.evict_for(&envelope)
+        {
             queue.dropped += 1;
             if oldest.is_sampled() {
                 self.sampled_at.store(0, Ordering::Relaxed);
@@ -393,6 +397,7 @@ impl<M> Mailbox<M> {
             self.put(&mut queue, first.envelope);
             wake.push(first.sender);
         }
+        queue.question();
         self.has_waiting.store(queue.has_line(), Ordering::Relaxed);
         if !wake.is_empty() && queue.parked {
             self.unpark(&mut queue);
@@ -422,7 +427,7 @@ impl<M> Queue<M> {
     /// Works out `unquestioned_max`; to be called when what it depends on changes.
     fn question(&mut self) {
         let is_plain = self.extra.as_ref().is_none_or(|extra| extra.books.is_none() && extra.lanes.is_none());
-        self.unquestioned_max = if self.open && is_plain { self.capacity } else { 0 };
+        self.unquestioned_max = if self.open && is_plain && !self.has_line() { self.capacity } else { 0 };
     }
 
     fn extra_mut(&mut self) -> &mut Extra<M> {
@@ -474,6 +479,21 @@ impl<M> Queue<M> {
             books.remove(&envelope);
         }
         Some(envelope)
+    }
+
+    /// Whether it fits beside those that are not evicted for it.
+    fn can_make_room_for(&self, newcomer: &Envelope<M>) -> bool {
+        let Some(extra) = &self.extra else {
+            return true;
+        };
+        let Some(lanes) = &extra.lanes else {
+            return true;
+        };
+        lanes.above(&self.messages, newcomer).count() < self.capacity as usize
+            && extra
+                .books
+                .as_ref()
+                .is_none_or(|books| books.fits_beside(lanes.above(&self.messages, newcomer), newcomer))
     }
 
     fn evict_for(&mut self, newcomer: &Envelope<M>) -> Option<Envelope<M>> {

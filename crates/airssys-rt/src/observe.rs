@@ -148,7 +148,8 @@ pub struct Lagged {
 pub enum DeadLetterReason {
     /// Its receiver ended for good before it was handled.
     Closed,
-    /// It was the oldest in a full mailbox with [`Overflow::DropOldest`](crate::Overflow::DropOldest).
+    /// It was the oldest in a full mailbox with [`Overflow::DropOldest`](crate::Overflow::DropOldest), or new and of lower
+    /// priority than what fills it.
     DroppedOldest,
     /// It came to a full mailbox with [`Overflow::DropNewest`](crate::Overflow::DropNewest).
     DroppedNewest,
@@ -218,7 +219,7 @@ impl DeadLetters {
 /// Where a system's figures go, as they arise; see [`SystemOptions::metrics`](crate::SystemOptions::metrics). Called on the
 /// actors' own threads, so it must be quick and must not block.
 pub trait Metrics: Send + Sync + 'static {
-    /// An actor has handled `messages` messages since it was last counted, and now waits or lets others run.
+    /// An actor was given `messages` messages to handle since it was last counted, and now waits, lets others run or ends.
     fn turn(&self, id: ActorId, name: &str, messages: u32) {
         let _ = (id, name, messages);
     }
@@ -363,5 +364,8 @@ impl Observatory {
             *slot = None;
             self.has_dead_letter_reader.store(false, Ordering::Release);
         }
+        // The end of a message runs other people's code, which may lead to the next dead letter.
+        drop(slot);
+        drop(refused);
     }
 }

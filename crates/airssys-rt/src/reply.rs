@@ -18,7 +18,8 @@ use crate::slot::AnySlot;
 pub struct ReplyTo<R>(Option<Arc<Cell<R>>>);
 
 impl<R> ReplyTo<R> {
-    /// Answers. The answer comes back if nobody waits for it any more; it is then counted as a dead letter.
+    /// Answers. The answer comes back if nobody waits for it any more; it is then counted as a dead letter, and so is one
+    /// whose asker leaves before it has looked.
     pub fn send(mut self, answer: R) -> Result<(), R> {
         let Some(cell) = self.0.take() else {
             return Err(answer);
@@ -99,15 +100,16 @@ impl<R> Reply<R> {
         }
     }
 
-    /// The asker gives up. A later answer counts as a dead letter of the callee.
+    /// The asker gives up. A later answer, or one that it has not looked at, counts as a dead letter of the callee.
     pub(crate) fn abandon(&self, callee: Arc<AnySlot>) {
         let mut state = self.0.lock();
-        let previous = match &*state {
-            State::Waiting(_) => mem::replace(&mut *state, State::Abandoned(callee)),
-            State::Answered(_) | State::Abandoned(_) | State::Over => mem::replace(&mut *state, State::Over),
-        };
+        let next =
+            if let State::Waiting(_) = *state { State::Abandoned(callee.clone()) } else { State::Over };
+        let previous = mem::replace(&mut *state, next);
         drop(state);
-        drop(previous);
+        if let State::Answered(_) = previous {
+            callee.header.system.dead_letters_add(&callee.header, DeadLetterReason::LateReply, 1);
+        }
     }
 }
 

@@ -87,14 +87,19 @@ impl Sys {
     }
 
     /// Shows the next messages the actor handles, at most `messages` of them and for no longer than `time`. A trace that
-    /// is already running on this actor ends.
+    /// is already running on this actor ends. A trace ends with the actor, and is over at once where there is none.
     pub fn trace(&self, messages: u64, time: Duration) -> Trace {
         let (entries, reader) = mpsc::channel(TRACE_BUFFER_LEN);
-        let mut control = self.0.header.lock();
-        let tracing = Tracing { entries, left: messages, until: deadline_after(time), missed: 0 };
-        let until = tracing.until;
-        let previous = control.rare_mut().trace.replace(tracing);
-        self.0.header.set_flag(OBSERVED, true);
+        let until = deadline_after(time);
+        let header = &self.0.header;
+        let number = header.system.next_number();
+        let mut control = header.lock();
+        let mut previous = None;
+        if control.is_alive() {
+            let tracing = Tracing { number, entries, left: messages, until, missed: 0 };
+            previous = control.rare_mut().trace.replace(tracing);
+            header.set_flag(OBSERVED, true);
+        }
         drop(control);
         drop(previous);
         Trace { entries: reader, until }
@@ -183,6 +188,8 @@ pub struct TraceEntry {
 
 /// A trace as the actor sees it.
 pub(crate) struct Tracing {
+    /// Tells it from one that came before.
+    number: u64,
     entries: mpsc::Sender<TraceEntry>,
     left: u64,
     until: Instant,
@@ -190,6 +197,10 @@ pub(crate) struct Tracing {
 }
 
 impl Tracing {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether one more message may be shown.
     pub(crate) fn takes_more(&self) -> bool {
         self.left > 0 && Instant::now() < self.until && !self.entries.is_closed()

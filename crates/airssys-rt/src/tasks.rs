@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::actor::{Actor, Context};
 use crate::address::{Address, TellError, deadline_after};
+use crate::lifecycle::give_way;
 use crate::observe::DeadLetterReason;
 use crate::slot::AnySlot;
+
+/// Items of a stream sent before the executor gets a turn.
+const ITEMS_PER_TURN: u64 = 128;
 
 /// The running tasks of one incarnation; dropping it ends them, in the order they were started.
 #[derive(Default)]
@@ -51,16 +55,17 @@ impl<A: Actor> Context<A> {
         let address = self.address();
         let period = if period.is_zero() { Duration::from_millis(1) } else { period };
         TimerRef(self.run_beside(async move {
-            let mut ticks = interval_at(deadline_after(period), period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            let mut tick = deadline_after(period);
             loop {
-                ticks.tick().await;
+                sleep_until(tick).await;
                 deliver(&address, make()).await;
+                tick = tick_after(tick, period);
             }
         }))
     }
 
-    /// Stops a timer. False if it had sent its message or was stopped before; a message that is queued already stays.
+    /// Stops a timer. False if it had sent its message or was stopped before. A message that is queued already stays, so that
+    /// one may come even after this returned true.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
         self.end_beside(timer.0)
     }
@@ -79,7 +84,7 @@ impl<A: Actor> Context<A> {
         let address = self.address();
         StreamRef(self.run_beside(async move {
             let mut stream = pin!(stream);
-            loop {
+            for n in 1_u64.. {
                 let item = poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
                 let is_end = item.is_none();
                 if let Some(message) = make(item) {
@@ -87,6 +92,10 @@ impl<A: Actor> Context<A> {
                 }
                 if is_end {
                     return;
+                }
+                // The stream may always be ready, and the mailbox may be one that nobody waits for.
+                if n.is_multiple_of(ITEMS_PER_TURN) {
+                    give_way().await;
                 }
             }
         }))
@@ -105,6 +114,13 @@ impl<A: Actor> Context<A> {
         let mut control = self.slot.header.lock();
         control.existing_rare().is_some_and(|rare| rare.tasks.0.remove(&number).is_some())
     }
+}
+
+/// The first tick that is still to come, as many whole periods after this one as that takes.
+fn tick_after(tick: Instant, period: Duration) -> Instant {
+    let periods = tick.elapsed().as_nanos() / period.as_nanos() + 1;
+    let later = u32::try_from(periods).ok().and_then(|periods| period.checked_mul(periods));
+    later.and_then(|later| tick.checked_add(later)).unwrap_or_else(|| deadline_after(period))
 }
 
 /// Runs something for the slot's incarnation, to end with it.

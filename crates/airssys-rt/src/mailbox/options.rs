@@ -52,8 +52,8 @@ pub enum Overflow {
     Wait,
     /// The message comes back to the sender.
     Reject,
-    /// The oldest queued messages of the lowest priority become dead letters to make room; the new one does, if all
-    /// others are of higher priority.
+    /// The oldest queued messages of the lowest priority become dead letters to make room; the new one does instead, if
+    /// those of higher priority leave it none.
     DropOldest,
     /// The new message becomes a dead letter; its sender is not told.
     DropNewest,

@@ -36,6 +36,19 @@ impl<M> Books<M> {
         (self.bytes_of)(&envelope.message) <= self.bytes_max
     }
 
+    /// Whether a message fits if there is nothing but these.
+    pub(crate) fn fits_beside<'a>(
+        &self,
+        others: impl Iterator<Item = &'a Envelope<M>>,
+        envelope: &'a Envelope<M>,
+    ) -> bool
+    where
+        M: 'a,
+    {
+        let bytes = others.chain([envelope]).map(|envelope| (self.bytes_of)(&envelope.message));
+        bytes.fold(0, usize::saturating_add) <= self.bytes_max
+    }
+
     pub(crate) fn add(&mut self, envelope: &Envelope<M>) {
         self.bytes = self.bytes.saturating_add((self.bytes_of)(&envelope.message));
     }
@@ -75,6 +88,18 @@ impl<M> Lanes<M> {
 
     pub(crate) fn pop(&mut self, normal: &mut VecDeque<Envelope<M>>) -> Option<Envelope<M>> {
         self.high.pop_front().or_else(|| normal.pop_front()).or_else(|| self.low.pop_front())
+    }
+
+    /// Those of higher priority than the newcomer.
+    pub(crate) fn above<'a>(
+        &'a self,
+        normal: &'a VecDeque<Envelope<M>>,
+        newcomer: &Envelope<M>,
+    ) -> impl Iterator<Item = &'a Envelope<M>> {
+        let priority = (self.priority)(&newcomer.message);
+        let high = (priority < Priority::High).then_some(&self.high);
+        let normal = (priority < Priority::Normal).then_some(normal);
+        high.into_iter().chain(normal).flatten()
     }
 
     /// The oldest of the lowest priority, if that is not above the newcomer's.

@@ -96,24 +96,23 @@ impl Reference {
         Some(self.queue.remove(index))
     }
 
-    /// Makes room by policy; `None` if that cannot be.
-    fn evict(&mut self, newcomer: Message) -> Option<Vec<Message>> {
+    /// Makes room by policy, or drops the newcomer.
+    fn evict(&mut self, newcomer: Message) -> Vec<Message> {
+        let priority = self.priority(&newcomer);
+        let above: Vec<Message> =
+            self.queue.iter().filter(|queued| self.priority(queued) > priority).copied().collect();
+        let bytes: usize = above.iter().map(|queued| queued.1).sum();
+        if above.len() >= self.options.capacity || bytes.saturating_add(newcomer.1) > self.options.bytes {
+            return vec![newcomer];
+        }
         let mut evicted = Vec::new();
         while !self.fits(newcomer) {
-            let worst = self.queue.iter().map(|message| self.priority(message)).min();
-            match worst {
-                Some(worst) if worst <= self.priority(&newcomer) => {
-                    let index = self.queue.iter().position(|message| self.priority(message) == worst)?;
-                    evicted.push(self.queue.remove(index));
-                }
-                Some(_) | None => {
-                    evicted.push(newcomer);
-                    return Some(evicted);
-                }
-            }
+            let worst = self.queue.iter().map(|queued| self.priority(queued)).min();
+            let index = self.queue.iter().position(|queued| Some(self.priority(queued)) == worst);
+            evicted.push(self.queue.remove(index.expect("those above it leave it room")));
         }
         self.queue.push(newcomer);
-        Some(evicted)
+        evicted
     }
 }
 
@@ -137,7 +136,7 @@ proptest! {
                         }
                         Ok(dropped) => match options.overflow {
                             Overflow::DropOldest => {
-                                prop_assert_eq!(Some(dropped), reference.evict(message));
+                                prop_assert_eq!(dropped, reference.evict(message));
                             }
                             Overflow::DropNewest => prop_assert_eq!(dropped, vec![message]),
                             Overflow::Wait | Overflow::Reject => prop_assert!(false, "it did not fit"),
@@ -275,6 +274,22 @@ fn waiting_senders_of_a_large_mailbox_are_woken_in_herds() {
     assert!(batch.pop(&mailbox).is_some());
     mailbox.relieve();
     assert_eq!(wakes.0.load(Ordering::Relaxed), 26);
+}
+
+#[test]
+fn room_that_is_not_given_to_who_waits_yet_is_not_given_to_a_newcomer() {
+    let mailbox = Mailbox::new(MailboxOptions::bounded(8), rules());
+    for n in 0..8 {
+        assert!(mailbox.try_push(plain(n)).is_ok());
+    }
+    assert!(matches!(mailbox.try_push(plain(8)), Err(Refused::Full(_))));
+    let Ok(ticket) = mailbox.push_or_wait(plain(8), Waker::noop()) else { panic!("open") };
+    let mut batch = Batch::new();
+    assert!(batch.pop(&mailbox).is_some());
+    assert!(matches!(mailbox.try_push(plain(9)), Err(Refused::Full(_))));
+    assert!(mailbox.cancel(ticket).is_some());
+    assert!(mailbox.try_push(plain(9)).is_ok(), "the line is gone, the room is not");
+    assert!(matches!(mailbox.try_push(plain(10)), Err(Refused::Full(_))));
 }
 
 #[test]

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 
+mod addresses;
+mod bounds;
 mod breaker;
 mod exits;
+mod expiry;
 mod faults;
 mod groups;
 mod ledger;
+mod looking;
 #[cfg(feature = "macros")]
 mod macros;
 mod mailbox;
@@ -14,6 +18,7 @@ mod names;
 mod pools;
 mod probe;
 mod probes;
+mod puppet;
 mod seeded;
 mod stopping;
 mod supervision;
@@ -22,3 +27,6 @@ mod supervision_significant;
 mod supervision_waiting;
 mod system;
 mod testing;
+mod timers;
+mod traces;
+mod watching;
