@@ -52,6 +52,20 @@ impl ExitReason {
         }
     }
 
+    /// What is left of a failed start when it is told as the end of somebody else.
+    pub(crate) fn without_init(self) -> Self {
+        match self {
+            Self::Init(reason) => Self::clone(&reason).without_init(),
+            Self::Normal
+            | Self::Shutdown
+            | Self::Killed
+            | Self::Aborted
+            | Self::NoProc
+            | Self::Panic(_)
+            | Self::Error(_) => self,
+        }
+    }
+
     /// The actor ended before its `start` had succeeded.
     pub(crate) fn is_failed_start(&self) -> bool {
         matches!(self, Self::Init(_))

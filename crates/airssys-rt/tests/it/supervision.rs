@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use airssys_rt::testing;
 use airssys_rt::{
-    AskError, ChildError, ChildSpec, Event, Events, ExitReason, NodeState, Restart, Shutdown, StartError,
-    Strategy, SupervisorError, SupervisorSpec, System, TellError,
+    Actor, AskError, ChildError, ChildSpec, Context, Event, Events, ExitReason, MailboxOptions, NodeState,
+    Restart, Shutdown, StartError, Strategy, SupervisorError, SupervisorSpec, System, TellError,
 };
 use tokio::time::Instant;
 
@@ -602,4 +602,32 @@ fn a_supervisor_does_not_restart_into_a_runtime_that_is_shut_down() {
     drop(runtime);
     assert!(system.tree().is_empty());
     assert_eq!(diary.lines(), ["a: start", "a: gone"]);
+}
+
+struct Blames;
+
+impl Actor for Blames {
+    type Message = ExitReason;
+
+    async fn handle(&mut self, reason: ExitReason, _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+        Err(reason)
+    }
+}
+
+/// As it happens to an actor that is linked to one whose start fails.
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_failed_start_ends_a_child_as_any_other_reason_does() {
+    let system = System::new();
+    let mut events = system.events();
+    let (child, address) = ChildSpec::worker(&system, "a", MailboxOptions::default(), || Blames);
+    system.supervise(SupervisorSpec::new("top").child(child)).await.unwrap();
+    let theirs = ExitReason::Init(std::sync::Arc::new(ExitReason::error(std::fmt::Error)));
+    address.tell(theirs).await.unwrap();
+    loop {
+        match events.next().await.unwrap().unwrap() {
+            Event::Exited { reason, .. } => assert!(matches!(reason, ExitReason::Error(_)), "{reason}"),
+            Event::Restarted { restarts, .. } => break assert_eq!(restarts, 1),
+            _ => {}
+        }
+    }
 }
