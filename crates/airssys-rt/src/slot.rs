@@ -582,7 +582,7 @@ impl Header {
         let mut control = self.lock();
         let had_started = !matches!(control.state, NodeState::Starting);
         let reason = control.rare_mut().end.take().unwrap_or(ExitReason::Aborted);
-        let reason = if had_started { reason } else { ExitReason::Init(Arc::new(reason)) };
+        let reason = if had_started { reason.after_start() } else { ExitReason::Init(Arc::new(reason)) };
         let exit = Exit { id: self.id, name: self.name.clone(), reason };
         control.state = NodeState::Down;
         control.task = None;

@@ -49,7 +49,8 @@ pub(crate) struct Era {
     gave_up: bool,
     first_starts: Vec<Name>,
     restarts: BTreeMap<Name, u32>,
-    failed_starts: u32,
+    /// Of children, failed starts among them.
+    ends_len: u32,
     /// Ends of each child that no restart has been told for: one that is being started when its supervisor is stopped is
     /// stopped first.
     ends: BTreeMap<Name, u32>,
@@ -294,7 +295,7 @@ impl Books {
         if let Some(parent) = self.parent_of(name)
             && let Some(book) = self.supervisors.get_mut(&parent)
         {
-            book.era.failed_starts += 1;
+            book.era.ends_len += 1;
         }
         self.end_era(name);
     }
@@ -322,6 +323,7 @@ impl Books {
             && let Some(book) = self.supervisors.get_mut(&parent)
         {
             *book.era.ends.entry(name.clone()).or_default() += 1;
+            book.era.ends_len += 1;
         }
         self.end_era(name);
     }
@@ -373,11 +375,10 @@ impl Books {
     fn gave_up(&mut self, name: &Name) {
         let book = self.supervisors.get_mut(name).expect("only supervisors give up");
         book.era.gave_up = true;
-        let charges = book.era.restarts.values().sum::<u32>() + book.era.failed_starts;
-        // Failed starts of children that were added by hand are not in the books.
-        if charges < book.intensity && !book.is_manual {
-            let intensity = book.intensity;
-            self.wrong(format!("{name} may restart {intensity} times and gave up after {charges}"));
+        // Ends of children that were added by hand are not in the books.
+        if book.era.ends_len <= book.intensity && !book.is_manual {
+            let (intensity, ends_len) = (book.intensity, book.era.ends_len);
+            self.wrong(format!("{name} may restart {intensity} times and gave up after {ends_len} ends"));
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use airssys_rt::testing;
 use airssys_rt::{
-    AskError, ChildError, ChildSpec, Event, Events, ExitReason, NodeState, Restart, Shutdown, StartError,
-    Strategy, SupervisorError, SupervisorSpec, System, TellError,
+    AskError, ChildError, ChildSpec, Event, Events, ExitReason, MailboxOptions, NodeState, Restart, Shutdown,
+    SpawnError, StartError, Strategy, SupervisorError, SupervisorSpec, System, TellError,
 };
 use tokio::time::Instant;
 
-use crate::probe::{Diary, Habits, SOON, Tell, child, child_with, flush, occupy, until};
+use crate::probe::{Diary, Habits, Probe, SOON, Tell, child, child_with, flush, occupy, until};
 
 type Address = airssys_rt::Address<Tell>;
 
@@ -368,6 +368,35 @@ async fn whatever_is_below_a_killed_supervisor_ends_with_it() {
     system.exit(top.id(), ExitReason::Killed);
     until(|| diary.lines().contains(&"a: gone".to_owned())).await;
     assert!(matches!(a.try_tell(Tell::Note(0)), Err(TellError::Closed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_ends_along_with_a_failed_start_is_restarted_as_after_any_end() {
+    let (system, diary) = (System::new(), Diary::default());
+    let (child, a) = child(&system, "a", &diary);
+    system.supervise(SupervisorSpec::new("top").child(child)).await.unwrap();
+    let failing = Habits {
+        start_takes: Duration::from_secs(1),
+        failing_starts: std::sync::Arc::new(1.into()),
+        ..Habits::default()
+    };
+    let b = system.spawn("b", MailboxOptions::default(), {
+        let diary = diary.clone();
+        move || Probe::with("b", &diary, failing)
+    });
+    let mut events = system.events();
+    let (failed, ()) = tokio::join!(b, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let b = system.lookup::<Tell>("b").expect("its name is there while it starts");
+        a.ask(SOON, |reply| Tell::Link(b.id(), reply)).await.unwrap();
+    });
+    assert!(matches!(failed, Err(SpawnError::Start { reason: ExitReason::Init(_), .. })));
+    flush(&a).await;
+    let end = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
+        Ok(Event::Exited { name, reason, .. }) if *name == *"a" => Some(reason),
+        _ => None,
+    });
+    assert!(matches!(end, Some(ExitReason::Error(_))), "{end:?}");
 }
 
 #[test]
