@@ -582,9 +582,7 @@ impl Header {
         let mut control = self.lock();
         let had_started = !matches!(control.state, NodeState::Starting);
         let reason = control.rare_mut().end.take().unwrap_or(ExitReason::Aborted);
-        // Somebody else's failed start, which came through a link, is not one's own.
-        let reason = reason.without_init();
-        let reason = if had_started { reason } else { ExitReason::Init(Arc::new(reason)) };
+        let reason = if had_started { reason.after_start() } else { ExitReason::Init(Arc::new(reason)) };
         let exit = Exit { id: self.id, name: self.name.clone(), reason };
         control.state = NodeState::Down;
         control.task = None;

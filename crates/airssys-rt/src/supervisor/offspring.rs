@@ -38,6 +38,8 @@ impl Offspring {
             Self::Listed(slots) => {
                 for slot in slots.iter().filter(|slot| slot.header.is_adopted_by(supervisor)) {
                     slot.header.exit(ExitReason::Killed);
+                    // A restart it was to make does not follow; its next incarnation starts them for the first time.
+                    slot.header.set_down();
                 }
             }
             Self::Shared(table) => table.abandon(),

@@ -49,7 +49,8 @@ pub(crate) struct Era {
     gave_up: bool,
     first_starts: Vec<Name>,
     restarts: BTreeMap<Name, u32>,
-    failed_starts: u32,
+    /// Of children, failed starts among them.
+    ends_len: u32,
     /// Ends of each child that no restart has been told for: one that is being started when its supervisor is stopped is
     /// stopped first.
     ends: BTreeMap<Name, u32>,
@@ -294,7 +295,7 @@ impl Books {
         if let Some(parent) = self.parent_of(name)
             && let Some(book) = self.supervisors.get_mut(&parent)
         {
-            book.era.failed_starts += 1;
+            book.era.ends_len += 1;
         }
         self.end_era(name);
     }
@@ -322,6 +323,7 @@ impl Books {
             && let Some(book) = self.supervisors.get_mut(&parent)
         {
             *book.era.ends.entry(name.clone()).or_default() += 1;
+            book.era.ends_len += 1;
         }
         self.end_era(name);
     }
@@ -340,9 +342,8 @@ impl Books {
     }
 
     fn restarted(&mut self, supervisor: ActorId, name: &Name, reason: &ExitReason) {
-        // A supervisor that is killed does not live to see the starts it has begun; that they end too is seen at the end.
         let Some(supervisor) = self.alive.get(&supervisor).cloned() else {
-            return;
+            return self.wrong(format!("{name} was restarted by nobody"));
         };
         let Some(book) = self.supervisors.get_mut(&supervisor) else {
             return self.wrong(format!("{name} was restarted by {supervisor}, which is no supervisor"));
@@ -374,13 +375,10 @@ impl Books {
     fn gave_up(&mut self, name: &Name) {
         let book = self.supervisors.get_mut(name).expect("only supervisors give up");
         book.era.gave_up = true;
-        // Siblings are served while a child starts, so a charged restart may not have come to its end.
-        let begun = book.era.ends.values().sum::<u32>();
-        let charges = book.era.restarts.values().sum::<u32>() + book.era.failed_starts + begun;
-        // Failed starts of children that were added by hand are not in the books.
-        if charges < book.intensity && !book.is_manual {
-            let intensity = book.intensity;
-            self.wrong(format!("{name} may restart {intensity} times and gave up after {charges}"));
+        // Ends of children that were added by hand are not in the books.
+        if book.era.ends_len <= book.intensity && !book.is_manual {
+            let (intensity, ends_len) = (book.intensity, book.era.ends_len);
+            self.wrong(format!("{name} may restart {intensity} times and gave up after {ends_len} ends"));
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use airssys_rt::testing;
 use airssys_rt::{
-    Actor, AskError, ChildError, ChildSpec, Context, Event, Events, ExitReason, MailboxOptions, NodeState,
-    Restart, Shutdown, StartError, Strategy, SupervisorError, SupervisorSpec, System, TellError,
+    AskError, ChildError, ChildSpec, Event, Events, ExitReason, MailboxOptions, NodeState, Restart, Shutdown,
+    SpawnError, StartError, Strategy, SupervisorError, SupervisorSpec, System, TellError,
 };
 use tokio::time::Instant;
 
-use crate::probe::{Diary, Habits, SOON, Tell, child, child_with, flush, occupy, until};
+use crate::probe::{Diary, Habits, Probe, SOON, Tell, child, child_with, flush, occupy, until};
 
 type Address = airssys_rt::Address<Tell>;
 
@@ -370,6 +370,35 @@ async fn whatever_is_below_a_killed_supervisor_ends_with_it() {
     assert!(matches!(a.try_tell(Tell::Note(0)), Err(TellError::Closed(_))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_child_that_ends_along_with_a_failed_start_is_restarted_as_after_any_end() {
+    let (system, diary) = (System::new(), Diary::default());
+    let (child, a) = child(&system, "a", &diary);
+    system.supervise(SupervisorSpec::new("top").child(child)).await.unwrap();
+    let failing = Habits {
+        start_takes: Duration::from_secs(1),
+        failing_starts: std::sync::Arc::new(1.into()),
+        ..Habits::default()
+    };
+    let b = system.spawn("b", MailboxOptions::default(), {
+        let diary = diary.clone();
+        move || Probe::with("b", &diary, failing)
+    });
+    let mut events = system.events();
+    let (failed, ()) = tokio::join!(b, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let b = system.lookup::<Tell>("b").expect("its name is there while it starts");
+        a.ask(SOON, |reply| Tell::Link(b.id(), reply)).await.unwrap();
+    });
+    assert!(matches!(failed, Err(SpawnError::Start { reason: ExitReason::Init(_), .. })));
+    flush(&a).await;
+    let end = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
+        Ok(Event::Exited { name, reason, .. }) if *name == *"a" => Some(reason),
+        _ => None,
+    });
+    assert!(matches!(end, Some(ExitReason::Error(_))), "{end:?}");
+}
+
 #[test]
 fn whatever_starts_below_a_supervisor_that_was_killed_ends_for_good() {
     testing::check(200, |system| async move {
@@ -602,32 +631,4 @@ fn a_supervisor_does_not_restart_into_a_runtime_that_is_shut_down() {
     drop(runtime);
     assert!(system.tree().is_empty());
     assert_eq!(diary.lines(), ["a: start", "a: gone"]);
-}
-
-struct Blames;
-
-impl Actor for Blames {
-    type Message = ExitReason;
-
-    async fn handle(&mut self, reason: ExitReason, _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
-        Err(reason)
-    }
-}
-
-/// As it happens to an actor that is linked to one whose start fails.
-#[tokio::test(start_paused = true)]
-async fn somebody_elses_failed_start_ends_a_child_as_any_other_reason_does() {
-    let system = System::new();
-    let mut events = system.events();
-    let (child, address) = ChildSpec::worker(&system, "a", MailboxOptions::default(), || Blames);
-    system.supervise(SupervisorSpec::new("top").child(child)).await.unwrap();
-    let theirs = ExitReason::Init(std::sync::Arc::new(ExitReason::error(std::fmt::Error)));
-    address.tell(theirs).await.unwrap();
-    loop {
-        match events.next().await.unwrap().unwrap() {
-            Event::Exited { reason, .. } => assert!(matches!(reason, ExitReason::Error(_)), "{reason}"),
-            Event::Restarted { restarts, .. } => break assert_eq!(restarts, 1),
-            _ => {}
-        }
-    }
 }
