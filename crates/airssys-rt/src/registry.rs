@@ -133,7 +133,7 @@ pub(crate) enum NotEntered {
 impl Registry {
     /// Enters a slot; again is the same as once.
     pub(crate) fn enter(&self, entry: &Entry) -> Result<(), NotEntered> {
-        let header = &entry.slot.header;
+        let header = entry.header();
         let mut tables = self.lock();
         if tables.closed && !tables.slots.contains_key(&header.id) {
             return Err(NotEntered::Closed);
@@ -211,7 +211,7 @@ impl Registry {
     }
 
     pub(crate) fn slot(&self, id: ActorId) -> Option<Arc<AnySlot>> {
-        self.lock().slots.get(&id).map(|entry| entry.slot.clone())
+        self.lock().slots.get(&id).map(|entry| entry.slot())
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<Entry> {
@@ -221,7 +221,7 @@ impl Registry {
 
     /// All slots in the order they were made.
     pub(crate) fn slots(&self) -> Vec<Arc<AnySlot>> {
-        let mut slots: Vec<_> = self.lock().slots.values().map(|entry| entry.slot.clone()).collect();
+        let mut slots: Vec<_> = self.lock().slots.values().map(|entry| entry.slot()).collect();
         slots.sort_unstable_by_key(|slot| slot.header.id);
         slots
     }

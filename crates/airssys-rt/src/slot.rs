@@ -102,16 +102,44 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
 /// Messages that nobody will handle.
 pub(crate) type Leftovers = Box<dyn Any + Send>;
 
-/// One slot seen in two ways: with its header, and as something a typed address can be recovered from.
+/// A slot whose message type is forgotten, and can be recovered.
 #[derive(Clone)]
-pub(crate) struct Entry {
-    pub(crate) slot: Arc<AnySlot>,
-    pub(crate) any: Arc<dyn Any + Send + Sync>,
+pub(crate) struct Entry(Arc<dyn Place>);
+
+trait Place: Any + Send + Sync {
+    fn header(&self) -> &Header;
+    fn into_slot(self: Arc<Self>) -> Arc<AnySlot>;
+}
+
+impl<M: Send + 'static> Place for TypedSlot<M> {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn into_slot(self: Arc<Self>) -> Arc<AnySlot> {
+        self
+    }
+}
+
+impl Entry {
+    pub(crate) fn header(&self) -> &Header {
+        self.0.header()
+    }
+
+    pub(crate) fn slot(&self) -> Arc<AnySlot> {
+        self.0.clone().into_slot()
+    }
+
+    /// The slot, if its messages are of this type.
+    pub(crate) fn typed<M: Send + 'static>(self) -> Option<Arc<TypedSlot<M>>> {
+        let any: Arc<dyn Any + Send + Sync> = self.0;
+        any.downcast().ok()
+    }
 }
 
 impl<M: Send + 'static> From<&Arc<TypedSlot<M>>> for Entry {
     fn from(slot: &Arc<TypedSlot<M>>) -> Self {
-        Self { slot: slot.clone(), any: slot.clone() }
+        Self(slot.clone())
     }
 }
 
@@ -137,7 +165,7 @@ pub(crate) struct Control {
     pub(crate) trap_exits: bool,
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
-    pub(crate) restarts: u64,
+    pub(crate) restarts: u32,
     task: Option<Waker>,
     /// Who waits for the start or the end; more than one are in [`Rare::observers`].
     observer: Option<Waker>,
@@ -452,7 +480,7 @@ impl Header {
         control.state = NodeState::Running;
         // Counted here and not by the supervisor, which may hear of the start only after the new incarnation has ended.
         if control.last_exit().is_some() {
-            control.restarts += 1;
+            control.restarts = control.restarts.saturating_add(1);
         }
         let restarted = control.log_restart();
         let restarts = control.restarts;
@@ -464,7 +492,7 @@ impl Header {
                 id: self.id,
                 name: self.name.clone(),
                 reason,
-                restarts,
+                restarts: restarts.into(),
                 took,
             });
         }
@@ -664,7 +692,7 @@ impl AnySlot {
             name: self.header.name.clone(),
             kind: self.header.kind,
             state: control.state,
-            restarts: control.restarts,
+            restarts: control.restarts.into(),
             last_exit: control.last_exit().map(|exit| exit.reason.clone()),
             history: control.history(),
             mailbox: Some(mailbox),

@@ -146,7 +146,7 @@ impl ChildInfo {
             kind: header.kind,
             restart: rules.restart,
             state: control.state,
-            restarts: control.restarts,
+            restarts: control.restarts.into(),
             last_exit: control.last_exit().map(|exit| exit.reason.clone()),
             history: control.history(),
         }

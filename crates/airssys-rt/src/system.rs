@@ -166,7 +166,7 @@ impl System {
     }
 
     async fn start_root(&self, entry: &Entry, launch: impl FnOnce()) -> Result<(), StartError> {
-        let header = &entry.slot.header;
+        let header = entry.header();
         let name = header.name.clone();
         match self.0.registry.enter(entry) {
             Ok(()) => {}
@@ -191,7 +191,7 @@ impl System {
 
     /// The address behind a name, an actor's own or a further one, if its messages are of this type.
     pub fn lookup<M: Send + 'static>(&self, name: &str) -> Option<Address<M>> {
-        self.0.registry.named(name)?.any.downcast::<TypedSlot<M>>().ok().map(Address)
+        self.0.registry.named(name)?.typed().map(Address)
     }
 
     /// A handle of the supervisor with this name.

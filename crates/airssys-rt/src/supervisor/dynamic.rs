@@ -112,7 +112,7 @@ pub struct DynamicSupervisor {
 
 impl DynamicSupervisor {
     pub(crate) fn from_entry(entry: Entry) -> Option<Self> {
-        let slot = entry.any.downcast::<TypedSlot<Command>>().ok()?;
+        let slot = entry.typed::<Command>()?;
         let table = slot.header.lock().rare_mut().children.table()?;
         Some(Self { slot, table })
     }
@@ -156,7 +156,7 @@ impl DynamicSupervisor {
     /// Not cancel safe: when the future is dropped while `start` runs, the child goes on without it.
     pub async fn start_child(&self, spec: ChildSpec) -> Result<(), SupervisorError> {
         let seat = spec.seat(&self.slot.header.system);
-        let slot = seat.entry().slot;
+        let slot = seat.entry().slot();
         ending::vacated_soon(&slot.header).await;
         let incarnation = self.launch(seat, &spec.rules)?;
         Begun { slot, incarnation }.outcome().await
@@ -220,7 +220,7 @@ impl DynamicSupervisor {
 
     /// The registry knows who is called so, and the table whether it is one of ours.
     fn find(&self, child: &Arc<str>) -> Result<Arc<AnySlot>, SupervisorError> {
-        let slot = self.slot.header.system.named(child).map(|entry| entry.slot);
+        let slot = self.slot.header.system.named(child).map(|entry| entry.slot());
         slot.filter(|slot| slot.header.name == *child && self.table.has(slot.header.id))
             .ok_or_else(|| SupervisorError::NoSuchChild { child: child.clone() })
     }

@@ -338,7 +338,7 @@ impl SupervisorActor {
             })
         })?;
         slot.mailbox.open();
-        let begun = Begun { slot: child.seat.entry().slot, incarnation: header.begin() };
+        let begun = Begun { slot: child.seat.entry().slot(), incarnation: header.begin() };
         child.seat.clone().launch();
         if to_the_end {
             match unless_stopping(own, poll_fn(|cx| header.poll_started_as(begun.incarnation, cx))).await {
@@ -376,7 +376,7 @@ impl SupervisorActor {
     /// Ends a child for a call, which is answered when its exit comes.
     fn end_beside(&self, key: Key, ctx: &Ctx) {
         let child = &self.children[&key];
-        let (slot, shutdown, own) = (child.seat.entry().slot, child.rules.shutdown, ctx.slot.clone());
+        let (slot, shutdown, own) = (child.seat.entry().slot(), child.rules.shutdown, ctx.slot.clone());
         ending::beside(&ctx.slot.header, async move {
             match ending::end(&slot.header, shutdown).await {
                 Ended::Gone => {}
@@ -429,7 +429,7 @@ impl SupervisorActor {
         }
         let key = self.add(spec, ctx.system());
         // Beside those that are shown already: adding one costs the same however many there are.
-        ctx.slot.header.lock().rare_mut().children.add(self.children[&key].seat.entry().slot);
+        ctx.slot.header.lock().rare_mut().children.add(self.children[&key].seat.entry().slot());
         self.start_and_tell(key, IfStartFails::Forget, ctx).await
     }
 
@@ -555,7 +555,7 @@ impl SupervisorActor {
     /// Shows the children in the tree, and to whoever has to end them if this supervisor cannot. Closes those that were added
     /// to an earlier incarnation of this supervisor.
     fn publish(&self, ctx: &Ctx) {
-        let children = self.children.values().map(|child| child.seat.entry().slot).collect();
+        let children = self.children.values().map(|child| child.seat.entry().slot()).collect();
         let previous = ctx.slot.header.lock().rare_mut().children.replace(children);
         for slot in previous {
             if !self.keys.contains_key(&slot.header.id) && slot.header.is_adopted_by(&ctx.slot.header) {

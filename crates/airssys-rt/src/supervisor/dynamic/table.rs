@@ -314,7 +314,7 @@ impl Table {
 
     /// The slots of all children in the order they were made.
     pub(crate) fn slots(&self) -> Vec<Arc<AnySlot>> {
-        let mut slots: Vec<_> = self.lock().by_id.values().map(|member| member.seat.entry().slot).collect();
+        let mut slots: Vec<_> = self.lock().by_id.values().map(|member| member.seat.entry().slot()).collect();
         slots.sort_unstable_by_key(|slot| slot.header.id);
         slots
     }
