@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::Outcome;
 
-/// Runs of each subject, after one that is not counted.
+/// Runs of each subject, after one that is not counted, unless a suite says something else.
+#[cfg(feature = "wasm")]
 pub(crate) const RUNS: usize = 9;
 
 /// One line of the result.

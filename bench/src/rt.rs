@@ -3,12 +3,24 @@
 //! Everything runs in one process on one tokio runtime with two workers, in turn: each subject has its round of a workload
 //! before any has the next.
 
+#[cfg(feature = "compare")]
+mod actix;
 mod airssys;
+#[cfg(feature = "compare")]
+mod erlang;
 mod idle;
+#[cfg(feature = "compare")]
+mod kameo;
+#[cfg(feature = "compare")]
+mod ractor;
 mod subject;
+#[cfg(feature = "compare")]
+mod tokio_actors;
 mod tokio_mpsc;
 mod worker;
 mod workloads;
+#[cfg(feature = "compare")]
+mod xtra;
 
 use std::panic;
 
@@ -20,15 +32,13 @@ use self::subject::Subject;
 use self::tokio_mpsc::TokioMpsc;
 use self::worker::CRASH;
 use self::workloads::{Round, Sample, Workload};
-use crate::report::{Goal, RUNS, Report, Series, take_turns};
+use crate::report::{Goal, Report, Series, take_turns};
 use crate::{NoSuchWorkload, Outcome};
 
 /// What a result names the versions of.
 pub(crate) const PACKAGES: &[&str] = &["tokio", "ractor", "kameo", "actix", "xtra", "tokio-actors"];
 
 const WORKERS: usize = 2;
-/// Where one round takes long.
-const RUNS_OF_CONTROL: usize = 5;
 const IDLE: &str = "idle_heap_bytes";
 
 const GOALS: &[Goal] = &[
@@ -49,17 +59,25 @@ struct Contestant {
     name: &'static str,
     /// Follows the names of its metrics.
     variant: &'static str,
-    round: fn(&Runtime, Workload) -> Outcome<Round>,
-    idle: fn(&Runtime, u64) -> Outcome<Idle>,
+    workloads: &'static [Workload],
+    round: MeasureRound,
+    idle: MeasureIdle,
 }
+
+type MeasureRound = Box<dyn Fn(&Runtime, Workload) -> Outcome<Round>>;
+/// Of so many actors.
+type MeasureIdle = Box<dyn Fn(&Runtime, u64) -> Outcome<Idle>>;
 
 impl Contestant {
     fn of<S: Subject>() -> Self {
         Contestant {
             name: S::NAME,
             variant: S::VARIANT,
-            round: |runtime, workload| runtime.block_on(runtime.spawn(workloads::round::<S>(workload)))?,
-            idle: |runtime, actors| runtime.block_on(runtime.spawn(idle::here::<S>(actors)))?,
+            workloads: S::WORKLOADS,
+            round: Box::new(|runtime, workload| {
+                runtime.block_on(runtime.spawn(workloads::round::<S>(workload)))?
+            }),
+            idle: Box::new(|runtime, actors| runtime.block_on(runtime.spawn(idle::here::<S>(actors)))?),
         }
     }
 
@@ -74,15 +92,39 @@ impl Contestant {
 }
 
 /// The baseline comes first.
-fn contestants(compare: bool) -> Vec<Contestant> {
+fn contestants(compare: bool, report: &mut Report) -> Vec<Contestant> {
     let mut contestants = vec![Contestant::of::<TokioMpsc>(), Contestant::of::<Airssys>()];
     if compare {
-        contestants.extend(others());
+        contestants.extend(others(report));
     }
     contestants
 }
 
-fn others() -> Vec<Contestant> {
+#[cfg(feature = "compare")]
+fn others(report: &mut Report) -> Vec<Contestant> {
+    let mut others = vec![
+        Contestant::of::<ractor::Ractor>(),
+        Contestant::of::<kameo::Kameo<false>>(),
+        Contestant::of::<kameo::Kameo<true>>(),
+        Contestant::of::<actix::Actix<false>>(),
+        Contestant::of::<actix::Actix<true>>(),
+        Contestant::of::<xtra::Xtra>(),
+        Contestant::of::<tokio_actors::TokioActors<false>>(),
+        Contestant::of::<tokio_actors::TokioActors<true>>(),
+    ];
+    match erlang::release() {
+        Some(release) => {
+            report.note(format!("erlang is {release}"));
+            others.extend(erlang::contestants());
+        }
+        None => report.note("erlang was not measured: there is no working `escript` on the path".to_owned()),
+    }
+    others
+}
+
+/// Refused before, where the suite is asked to compare.
+#[cfg(not(feature = "compare"))]
+fn others(_report: &mut Report) -> Vec<Contestant> {
     Vec::new()
 }
 
@@ -94,13 +136,15 @@ pub(crate) fn measure(compare: bool, only: Option<&str>) -> Outcome<Report> {
     }
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let mut report = Report::new("rt", Airssys::NAME, GOALS);
-    let contestants = contestants(compare);
+    let contestants = contestants(compare, &mut report);
     let runtime = runtime()?;
     for workload in Workload::ALL.into_iter().filter(|workload| wanted(workload.name())) {
-        let runs = if workload == Workload::Control { RUNS_OF_CONTROL } else { RUNS };
+        let contestants: Vec<&Contestant> =
+            contestants.iter().filter(|contestant| contestant.workloads.contains(&workload)).collect();
+        let runs = workload.runs();
         let mut collected = Collected::new(&contestants);
         take_turns(contestants.len(), runs, |index, run| {
-            let contestant = &contestants[index];
+            let contestant = contestants[index];
             eprintln!("{}: run {run} of {runs}: {}", workload.name(), contestant.title());
             match (contestant.round)(&runtime, workload).map_err(|source| Failed::new(contestant, source))? {
                 Round::Measured(samples) if run > 0 => collected.add(index, samples),
@@ -118,11 +162,13 @@ pub(crate) fn measure(compare: bool, only: Option<&str>) -> Outcome<Report> {
 }
 
 fn measure_idle(report: &mut Report, contestants: &[Contestant]) -> Outcome<()> {
-    let mut collected = Collected::new(contestants);
+    let contestants: Vec<&Contestant> =
+        contestants.iter().filter(|contestant| contestant.workloads.len() == Workload::ALL.len()).collect();
+    let mut collected = Collected::new(&contestants);
     let mut last: Vec<Option<Idle>> = contestants.iter().map(|_| None).collect();
     for size in &SIZES {
         take_turns(contestants.len(), size.runs, |index, run| {
-            let contestant = &contestants[index];
+            let contestant = contestants[index];
             // Every process is cold, and to warm up another one would not help it.
             if run == 0 {
                 return Ok(());
@@ -151,8 +197,9 @@ fn measure_idle(report: &mut Report, contestants: &[Contestant]) -> Outcome<()> 
 
 /// Measures `SUBJECT:COUNT` in this process and prints the result for the process that asked.
 pub(crate) fn idle(what: &str) -> Outcome<()> {
+    let mut report = Report::new("rt", Airssys::NAME, GOALS);
     let (title, actors) = what.split_once(':').ok_or(NoSuchSubject)?;
-    let contestants = contestants(true);
+    let contestants = contestants(true, &mut report);
     let contestant =
         contestants.iter().find(|contestant| contestant.title() == title).ok_or(NoSuchSubject)?;
     let runtime = runtime()?;
@@ -175,7 +222,7 @@ fn runtime() -> Outcome<Runtime> {
 
 /// The samples of one workload.
 struct Collected<'a> {
-    contestants: &'a [Contestant],
+    contestants: &'a [&'a Contestant],
     /// Of each contestant, in the order of its metrics.
     series: Vec<Vec<Collecting>>,
     missing: Vec<Option<&'static str>>,
@@ -188,7 +235,7 @@ struct Collecting {
 }
 
 impl<'a> Collected<'a> {
-    fn new(contestants: &'a [Contestant]) -> Self {
+    fn new(contestants: &'a [&'a Contestant]) -> Self {
         Collected {
             contestants,
             series: contestants.iter().map(|_| Vec::new()).collect(),

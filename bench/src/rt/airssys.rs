@@ -12,7 +12,7 @@ use airssys_rt::{
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::subject::{Plan, Subject};
+use super::subject::{End, Plan, Subject};
 use super::worker::{Broken, STALLED, Worker};
 use crate::Outcome;
 
@@ -37,14 +37,17 @@ impl Subject for Airssys {
     }
 
     async fn start(&self, plan: Plan) -> Outcome<Self::Address> {
-        let Plan { gauge, capacity, permanent } = plan;
+        let Plan { gauge, capacity, end } = plan;
         let name = format!("worker-{}", self.names.fetch_add(1, Ordering::Relaxed));
         let mailbox = MailboxOptions::bounded(capacity).overflow(Overflow::Wait);
         let (child, address) = ChildSpec::worker(&self.system, name, mailbox, move || Counting {
             worker: Worker::new(gauge.clone()),
             next: None,
         });
-        let restart = if permanent { Restart::Permanent } else { Restart::Temporary };
+        let restart = match end {
+            End::AsUsual | End::Restart => Restart::Permanent,
+            End::ForGood => Restart::Temporary,
+        };
         self.supervisor.start_child(child.restart(restart)).await?;
         Ok(address)
     }
@@ -70,16 +73,18 @@ impl Subject for Airssys {
         Ok(address.tell(Message::Block).await.map_err(|_| Broken::Refused)?)
     }
 
-    async fn kill(&self, address: &Self::Address) -> Outcome<Duration> {
-        let (seen, down) = oneshot::channel();
+    async fn watch(&self, address: &Self::Address) -> Outcome<oneshot::Receiver<Instant>> {
+        let (seen, sees) = oneshot::channel();
         let target = address.id();
         let watcher = Watcher { target, seen: Some(seen) };
         let name = format!("watcher-{target}");
         self.system.spawn(name, MailboxOptions::default(), move || watcher).await?;
-        let begin = Instant::now();
+        Ok(sees)
+    }
+
+    async fn kill(&self, address: &Self::Address) -> Outcome<()> {
         address.exit(ExitReason::Killed);
-        let down = tokio::time::timeout(STALLED, down).await.map_err(|_| Broken::Stalled)??;
-        Ok(down - begin)
+        Ok(())
     }
 
     async fn crash(&self, address: &Self::Address) -> Outcome<Self::Address> {

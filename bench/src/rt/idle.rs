@@ -37,11 +37,11 @@ pub(super) struct Size {
 pub(super) const SIZES: [Size; 3] = [
     Size {
         actors: 10_000,
-        runs: 3,
+        runs: 2,
         heap: "heap_bytes_per_actor_of_10k",
         resident: "resident_bytes_per_actor_of_10k",
     },
-    Size { actors: 100_000, runs: 3, heap: "heap_bytes_per_actor", resident: "resident_bytes_per_actor" },
+    Size { actors: 100_000, runs: 2, heap: "heap_bytes_per_actor", resident: "resident_bytes_per_actor" },
     Size {
         actors: 1_000_000,
         runs: 1,
@@ -54,10 +54,10 @@ const HEADLINE_ACTORS: u64 = 100_000;
 /// Bytes per actor.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Idle {
-    heap: f64,
-    resident: f64,
+    pub(super) heap: f64,
+    pub(super) resident: f64,
     /// Of the heap, when each has answered one message and waits again.
-    heap_after_answer: f64,
+    pub(super) heap_after_answer: f64,
 }
 
 impl Idle {

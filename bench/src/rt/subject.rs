@@ -5,11 +5,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::worker::{Broken, Gauge};
+use super::workloads::Workload;
 use crate::Outcome;
 
 /// Messages that a mailbox holds, where a workload asks for nothing else.
@@ -20,6 +22,8 @@ pub(super) trait Subject: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// Follows the names of the metrics, for configurations beside the one that counts.
     const VARIANT: &'static str = "";
+    /// What this configuration is measured in. What idle actors keep is measured of those that take part in all.
+    const WORKLOADS: &'static [Workload] = &Workload::ALL;
     /// Why nothing can be measured from a panic to the next answer.
     const NO_RESTART: Option<&'static str> = None;
     /// Why nothing can be measured from a kill to the end.
@@ -30,8 +34,7 @@ pub(super) trait Subject: Sized + Send + Sync + 'static {
 
     fn new() -> impl Future<Output = Outcome<Self>> + Send;
 
-    /// Starts one actor: a [`Worker`](super::worker::Worker) with a mailbox, started anew when it panics if it is
-    /// `permanent` and the system restarts at all.
+    /// Starts one actor: a [`Worker`](super::worker::Worker) with a mailbox.
     fn start(&self, plan: Plan) -> impl Future<Output = Outcome<Self::Address>> + Send;
 
     /// Returns when the message is in the mailbox; waits for room where the mailbox is bounded.
@@ -44,11 +47,20 @@ pub(super) trait Subject: Sized + Send + Sync + 'static {
 
     fn token(address: &Self::Address, hops_left: u64) -> impl Future<Output = Outcome<()>> + Send;
 
-    /// Gives the actor a message that it is never through with.
+    /// Gives the actor a message that it works on until the gauge lets it go on.
     fn block(address: &Self::Address) -> impl Future<Output = Outcome<()>> + Send;
 
-    /// From the call that ends the actor, whatever waits in its mailbox, to when a monitor of it has seen the end.
-    fn kill(&self, address: &Self::Address) -> impl Future<Output = Outcome<Duration>> + Send {
+    /// Sets up a monitor of the actor. It tells when it saw the end.
+    fn watch(
+        &self,
+        address: &Self::Address,
+    ) -> impl Future<Output = Outcome<oneshot::Receiver<Instant>>> + Send {
+        let _ = address;
+        std::future::ready(Err(Broken::Refused.into()))
+    }
+
+    /// Ends the actor, whatever waits in its mailbox.
+    fn kill(&self, address: &Self::Address) -> impl Future<Output = Outcome<()>> + Send {
         let _ = address;
         std::future::ready(Err(Broken::Refused.into()))
     }
@@ -83,11 +95,37 @@ pub(super) struct Plan {
     pub(super) gauge: Arc<Gauge>,
     /// Messages its mailbox holds, if it is bounded.
     pub(super) capacity: usize,
-    pub(super) permanent: bool,
+    pub(super) end: End,
+}
+
+/// What becomes of an actor that fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Whatever the system does by itself. Ours restarts it.
+    AsUsual,
+    /// It is restarted.
+    Restart,
+    /// It is gone.
+    ForGood,
 }
 
 impl Plan {
     pub(super) fn new(gauge: &Arc<Gauge>) -> Self {
-        Plan { gauge: gauge.clone(), capacity: CAPACITY, permanent: true }
+        Plan { gauge: gauge.clone(), capacity: CAPACITY, end: End::AsUsual }
     }
+}
+
+/// A task as a monitor, for systems whose monitor is a future. Returns when the task runs.
+pub(super) async fn watch(
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Outcome<oneshot::Receiver<Instant>> {
+    let (running, runs) = oneshot::channel();
+    let (seen, sees) = oneshot::channel();
+    tokio::spawn(async move {
+        running.send(()).map_err(|()| Broken::Refused)?;
+        end.await;
+        seen.send(Instant::now()).map_err(|_| Broken::Refused)
+    });
+    runs.await?;
+    Ok(sees)
 }

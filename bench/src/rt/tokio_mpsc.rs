@@ -3,13 +3,13 @@
 //! No name, no start that is waited for, no monitor, no restart, no timeout. What ends a task is its abort handle; its
 //! end is seen by the channel being closed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::subject::{Plan, Subject};
-use super::worker::{Broken, STALLED, Worker};
+use super::subject::{Plan, Subject, watch};
+use super::worker::{Broken, Worker};
 use crate::Outcome;
 
 pub(super) struct TokioMpsc;
@@ -65,19 +65,14 @@ impl Subject for TokioMpsc {
         Ok(address.sender.send(Message::Block).await.map_err(|_| Broken::Refused)?)
     }
 
-    async fn kill(&self, address: &Self::Address) -> Outcome<Duration> {
+    async fn watch(&self, address: &Self::Address) -> Outcome<oneshot::Receiver<Instant>> {
         let sender = address.sender.clone();
-        let (running, runs) = oneshot::channel();
-        let watcher = tokio::spawn(async move {
-            running.send(()).map_err(|()| Broken::Refused)?;
-            sender.closed().await;
-            Ok::<_, Broken>(Instant::now())
-        });
-        runs.await?;
-        let begin = Instant::now();
+        watch(async move { sender.closed().await }).await
+    }
+
+    async fn kill(&self, address: &Self::Address) -> Outcome<()> {
         address.task.abort();
-        let seen = tokio::time::timeout(STALLED, watcher).await.map_err(|_| Broken::Stalled)???;
-        Ok(seen - begin)
+        Ok(())
     }
 
     async fn end(&self, addresses: Vec<Self::Address>) -> Outcome<()> {

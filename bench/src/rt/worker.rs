@@ -65,10 +65,10 @@ impl Worker {
         panic!("{CRASH}")
     }
 
-    /// A message that is never through.
+    /// A message that takes until [`Gauge::go_on`].
     pub(super) async fn block(&self) {
         self.gauge.reached(1, 0);
-        std::future::pending().await
+        self.gauge.gate.notified().await;
     }
 }
 
@@ -82,6 +82,7 @@ pub(super) struct Gauge {
     sum: AtomicU64,
     at: Mutex<Option<Instant>>,
     done: Notify,
+    gate: Notify,
     hops: Option<Mutex<Hops>>,
 }
 
@@ -110,6 +111,7 @@ impl Gauge {
             sum: AtomicU64::new(0),
             at: Mutex::new(None),
             done: Notify::new(),
+            gate: Notify::new(),
             hops,
         })
     }
@@ -130,6 +132,11 @@ impl Gauge {
             count: self.handled.load(Ordering::SeqCst),
             sum: self.sum.load(Ordering::SeqCst),
         })
+    }
+
+    /// Lets the worker go on that was told to block.
+    pub(super) fn go_on(&self) {
+        self.gate.notify_one();
     }
 
     /// When the worker that was told to panic did.

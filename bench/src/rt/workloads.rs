@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::subject::{Plan, Subject};
+use super::subject::{End, Plan, Subject};
 use super::worker::{Broken, Gauge, STALLED, latencies};
 use crate::report::ns_each;
 use crate::{Outcome, heap};
 
-const MESSAGES: u64 = 400_000;
-const MESSAGES_WARM: u64 = 40_000;
+/// Each sender and each receiver of every workload has the same whole share of them.
+const MESSAGES: u64 = 320_000;
+const MESSAGES_WARM: u64 = 32_000;
 const FAN_OUT: usize = 100;
-const ASKS: u64 = 40_000;
+const ASKS: u64 = 30_000;
 const ASKS_WARM: u64 = 2_000;
 const RING: usize = 100;
 const HOPS: u64 = 100_000;
@@ -55,6 +56,30 @@ impl Workload {
         Self::Control,
         Self::Allocations,
     ];
+
+    /// Fewer where a round takes long or comes out the same.
+    pub(super) fn runs(self) -> usize {
+        match self {
+            Self::Tell
+            | Self::FanIn4
+            | Self::FanIn64
+            | Self::FanOut
+            | Self::Ask
+            | Self::Ring
+            | Self::Spawn
+            | Self::Restart => 7,
+            Self::Control => 5,
+            Self::Allocations => 2,
+        }
+    }
+
+    /// Many messages that nobody waits for.
+    #[cfg(feature = "compare")]
+    pub(super) const THROUGHPUT: [Self; 4] = [Self::Tell, Self::FanIn4, Self::FanIn64, Self::FanOut];
+    /// Those and the messages that somebody waits for.
+    #[cfg(feature = "compare")]
+    pub(super) const MESSAGES: [Self; 6] =
+        [Self::Tell, Self::FanIn4, Self::FanIn64, Self::FanOut, Self::Ask, Self::Ring];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -180,7 +205,9 @@ async fn spawn<S: Subject>() -> Outcome<Vec<Sample>> {
 }
 
 async fn restart<S: Subject>() -> Outcome<Vec<Sample>> {
-    let mut stage = Stage::<S>::new(Gauge::new(), 1).await?;
+    let (subject, gauge) = (Arc::new(S::new().await?), Gauge::new());
+    let address = subject.start(Plan { end: End::Restart, ..Plan::new(&gauge) }).await?;
+    let mut stage = Stage { subject, gauge, addresses: vec![address] };
     stage.crash(RESTARTS / 10).await?;
     let took = stage.crash(RESTARTS).await?;
     let mut samples = vec![microseconds("us_from_panic_to_answer", took)];
@@ -212,11 +239,11 @@ async fn control<S: Subject>() -> Outcome<Vec<Sample>> {
     ])
 }
 
-/// Kills an actor that is not through with its first message while others wait.
+/// Kills an actor that has just been let go on to its next message while many wait.
 async fn kill<S: Subject>(subject: &Arc<S>, backlog: u64) -> Outcome<Duration> {
     let gauge = Gauge::new();
     // It is not to come back and work on what is left.
-    let plan = Plan { capacity: backlog as usize + 1, permanent: false, ..Plan::new(&gauge) };
+    let plan = Plan { capacity: backlog as usize + 1, end: End::ForGood, ..Plan::new(&gauge) };
     let address = subject.start(plan).await?;
     gauge.expect(1, 1);
     S::block(&address).await?;
@@ -229,7 +256,12 @@ async fn kill<S: Subject>(subject: &Arc<S>, backlog: u64) -> Outcome<Duration> {
         Ok(())
     });
     sent.await??;
-    subject.kill(&address).await
+    let watch = subject.watch(&address).await?;
+    gauge.go_on();
+    let begin = Instant::now();
+    subject.kill(&address).await?;
+    let seen = tokio::time::timeout(STALLED, watch).await.map_err(|_| Broken::Stalled)??;
+    Ok(seen - begin)
 }
 
 /// Allocations by everyone, in steady state: senders, receivers and what runs between them.
