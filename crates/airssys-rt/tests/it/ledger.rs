@@ -51,9 +51,6 @@ pub(crate) struct Era {
     restarts: BTreeMap<Name, u32>,
     /// Of children, failed starts among them.
     ends_len: u32,
-    /// Ends of each child that no restart has been told for: one that is being started when its supervisor is stopped is
-    /// stopped first.
-    ends: BTreeMap<Name, u32>,
 }
 
 #[derive(Clone, Default)]
@@ -195,7 +192,7 @@ impl Ledger {
     /// A worker was told to stop and begins to.
     pub(crate) fn stopping(&self, name: &Name) {
         let mut books = self.lock();
-        books.expect_nobody_right_of_stopping(name, "is stopped");
+        books.expect_nobody_right_of(name, "is stopped");
     }
 
     /// Nobody answered, and nobody said that nobody would.
@@ -307,7 +304,7 @@ impl Books {
         self.workers.entry(name.clone()).or_default().ended += 1;
         let gave_up = self.supervisors.get(name).is_some_and(|book| book.era.gave_up);
         if matches!(reason, ExitReason::Shutdown) && !gave_up {
-            self.expect_nobody_right_of_stopping(name, "has stopped");
+            self.expect_nobody_right_of(name, "has stopped");
         }
         if let Some(book) = self.supervisors.get(name) {
             let expected = match reason {
@@ -322,17 +319,9 @@ impl Books {
         if let Some(parent) = self.parent_of(name)
             && let Some(book) = self.supervisors.get_mut(&parent)
         {
-            *book.era.ends.entry(name.clone()).or_default() += 1;
             book.era.ends_len += 1;
         }
         self.end_era(name);
-    }
-
-    fn expect_nobody_right_of_stopping(&mut self, name: &Name, what: &str) {
-        let parent = self.parent_of(name).and_then(|parent| self.supervisors.get(&parent));
-        if parent.is_none_or(|book| book.era.ends.get(name).is_none_or(|ends| *ends == 0)) {
-            self.expect_nobody_right_of(name, what);
-        }
     }
 
     fn end_era(&mut self, name: &Name) {
@@ -349,9 +338,6 @@ impl Books {
             return self.wrong(format!("{name} was restarted by {supervisor}, which is no supervisor"));
         };
         *book.era.restarts.entry(name.clone()).or_default() += 1;
-        if let Some(ends) = book.era.ends.get_mut(name) {
-            *ends = ends.saturating_sub(1);
-        }
         let most = match book.strategy {
             Strategy::OneForOne => book.era.restarts.values().sum(),
             // One crash restarts several, but none of them twice.
