@@ -55,6 +55,10 @@ pub mod glue;
 mod lifecycle;
 mod link;
 mod mailbox;
+// Not below the mailbox, because a model of it is built from the same files.
+#[cfg(test)]
+#[path = "mailbox/tests.rs"]
+mod mailbox_tests;
 mod observe;
 mod recipient;
 mod registry;
