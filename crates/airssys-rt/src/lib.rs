@@ -58,6 +58,10 @@ mod group;
 mod lifecycle;
 mod link;
 mod mailbox;
+// Not below the mailbox, because a model of it is built from the same files.
+#[cfg(test)]
+#[path = "mailbox/tests.rs"]
+mod mailbox_tests;
 mod observe;
 mod pool;
 mod recipient;

@@ -286,6 +286,11 @@ impl<M> Mailbox<M> {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn kept_len(&self) -> usize {
+        self.lock().messages.capacity()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<M>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -529,7 +534,3 @@ impl<M> Default for Extra<M> {
         Self { waiting: VecDeque::new(), next_ticket: 0, books: None, lanes: None, waits: None }
     }
 }
-
-#[cfg(test)]
-#[path = "mailbox/tests.rs"]
-mod tests;

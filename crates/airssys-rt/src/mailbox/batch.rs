@@ -34,7 +34,7 @@ impl<M> Batch<M> {
     }
 
     #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
+    pub(crate) fn kept_len(&self) -> usize {
         self.messages.capacity()
     }
 
