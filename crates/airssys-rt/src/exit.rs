@@ -52,11 +52,6 @@ impl ExitReason {
         }
     }
 
-    /// The actor ended before its `start` had succeeded.
-    pub(crate) fn is_failed_start(&self) -> bool {
-        matches!(self, Self::Init(_))
-    }
-
     /// The executor dropped the task, before or after the start.
     pub(crate) fn is_aborted(&self) -> bool {
         match self {

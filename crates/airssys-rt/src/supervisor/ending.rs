@@ -126,8 +126,8 @@ pub(crate) fn is_leaving(header: &Header) -> bool {
 }
 
 /// Runs beside its supervisor, and ends with the actor it is about.
-pub(crate) fn beside(_of: &Header, task: impl Future<Output = ()> + Send + 'static) {
-    drop(tokio::spawn(task));
+pub(crate) fn beside(of: &Header, task: impl Future<Output = ()> + Send + 'static) {
+    of.start_task(task);
 }
 
 fn report_stuck(header: &Header, since: Duration) {

@@ -38,6 +38,8 @@ impl Offspring {
             Self::Listed(slots) => {
                 for slot in slots.iter().filter(|slot| slot.header.is_adopted_by(supervisor)) {
                     slot.header.exit(ExitReason::Killed);
+                    // Whoever starts it again does not go on with a restart of this supervisor.
+                    slot.header.set_down();
                 }
             }
             Self::Shared(table) => table.abandon(),
