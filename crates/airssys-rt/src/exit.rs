@@ -52,20 +52,6 @@ impl ExitReason {
         }
     }
 
-    /// The actor ended before its `start` had succeeded.
-    pub(crate) fn is_failed_start(&self) -> bool {
-        matches!(self, Self::Init(_))
-    }
-
-    /// The same for an actor that had started: one that ended along with a failed start, or by hand with the reason of one,
-    /// has not failed to start itself.
-    pub(crate) fn after_start(self) -> Self {
-        match self {
-            Self::Init(reason) => reason.as_ref().clone().after_start(),
-            reason => reason,
-        }
-    }
-
     /// The executor dropped the task, before or after the start.
     pub(crate) fn is_aborted(&self) -> bool {
         match self {

@@ -162,6 +162,8 @@ pub(crate) struct Control {
     closed: bool,
     /// How many have begun here. Tells a later one from the one somebody waits for.
     incarnation: u32,
+    /// The start of the latest incarnation succeeded. Its exit reason does not say so: a link hands on any reason.
+    had_started: bool,
     pub(crate) trap_exits: bool,
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
@@ -281,6 +283,7 @@ impl<M: Send + 'static> TypedSlot<M> {
                     settled: true,
                     closed: false,
                     incarnation: 0,
+                    had_started: false,
                     trap_exits: false,
                     finish_message: false,
                     restart_follows: false,
@@ -445,6 +448,7 @@ impl Header {
         control.settled = false;
         control.closed = false;
         control.incarnation = control.incarnation.wrapping_add(1);
+        control.had_started = false;
         control.state = NodeState::Starting;
         control.trap_exits = false;
         control.finish_message = false;
@@ -478,6 +482,7 @@ impl Header {
     pub(crate) fn started(&self) {
         let mut control = self.lock();
         control.state = NodeState::Running;
+        control.had_started = true;
         // Counted here and not by the supervisor, which may hear of the start only after the new incarnation has ended.
         if control.last_exit().is_some() {
             control.restarts = control.restarts.saturating_add(1);
@@ -532,7 +537,7 @@ impl Header {
     fn poll_start(&self, mut control: MutexGuard<'_, Control>, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
         if control.settled {
             return Poll::Ready(match control.last_exit() {
-                Some(exit) if matches!(exit.reason, ExitReason::Init(_)) => Err(exit.clone()),
+                Some(exit) if !control.had_started => Err(exit.clone()),
                 // It did start, and has ended since; that comes as a signal of its own.
                 Some(_) => Ok(()),
                 None => Err(Exit { id: self.id, name: self.name.clone(), reason: ExitReason::NoProc }),
@@ -584,6 +589,10 @@ impl Header {
         poll_fn(|cx| self.poll_settled(cx)).await;
     }
 
+    pub(crate) fn had_started(&self) -> bool {
+        self.lock().had_started
+    }
+
     pub(crate) fn incarnation(&self) -> u32 {
         self.lock().incarnation
     }
@@ -608,9 +617,9 @@ impl Header {
     /// First half of an end: no signal is delivered any more. Without [`Header::set_end`] the task was aborted.
     pub(crate) fn end(&self) -> Ended {
         let mut control = self.lock();
-        let had_started = !matches!(control.state, NodeState::Starting);
+        let had_started = control.had_started;
         let reason = control.rare_mut().end.take().unwrap_or(ExitReason::Aborted);
-        let reason = if had_started { reason.after_start() } else { ExitReason::Init(Arc::new(reason)) };
+        let reason = if had_started { reason } else { ExitReason::Init(Arc::new(reason)) };
         let exit = Exit { id: self.id, name: self.name.clone(), reason };
         control.state = NodeState::Down;
         control.task = None;

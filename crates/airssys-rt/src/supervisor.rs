@@ -27,7 +27,7 @@ pub(crate) use history::RestartLog;
 pub use history::RestartRecord;
 pub(crate) use offspring::Offspring;
 pub(crate) use shell::{Command, SupervisorActor, supervisor_mailbox};
-use spec::Rules;
+use spec::Terms;
 pub use spec::{AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
 
 /// A handle of a running supervisor. Dropping it does nothing to the supervisor.
@@ -138,13 +138,13 @@ pub struct ChildInfo {
 }
 
 impl ChildInfo {
-    fn of(header: &Header, rules: &Rules) -> Self {
+    fn of(header: &Header, terms: &Terms) -> Self {
         let control = header.lock();
         Self {
             id: header.id,
             name: header.name.clone(),
             kind: header.kind,
-            restart: rules.restart,
+            restart: terms.restart,
             state: control.state,
             restarts: control.restarts.into(),
             last_exit: control.last_exit().map(|exit| exit.reason.clone()),
@@ -297,7 +297,7 @@ impl ChildError {
     }
 }
 
-impl Rules {
+impl Terms {
     /// As in OTP: what makes no sense together is refused before anything starts.
     fn check(&self, name: &Arc<str>, auto_shutdown: AutoShutdown) -> Result<(), ChildError> {
         match (self.is_significant, auto_shutdown, self.restart) {

@@ -23,7 +23,7 @@ use crate::system::System;
 use super::ending::{self, Ended};
 use super::seat::{Made, Seat};
 use super::shell::{Begun, supervisor_mailbox};
-use super::spec::{AutoShutdown, ChildSpec, Restart, Rules, Shutdown};
+use super::spec::{AutoShutdown, ChildSpec, Restart, Shutdown, Terms};
 use super::{ChildCounts, ChildInfo, Offspring, SupervisorError};
 
 use keeper::{Command, Keeper};
@@ -150,7 +150,7 @@ impl DynamicSupervisor {
         Ok(Address(slot))
     }
 
-    /// Starts a child under this supervisor by its own rules, and returns when it has started. One that does not start is
+    /// Starts a child under this supervisor by its own terms, and returns when it has started. One that does not start is
     /// not a child.
     ///
     /// Not cancel safe: when the future is dropped while `start` runs, the child goes on without it.
@@ -158,11 +158,11 @@ impl DynamicSupervisor {
         let seat = spec.seat(&self.slot.header.system);
         let slot = seat.entry().slot();
         ending::vacated_soon(&slot.header).await;
-        let incarnation = self.launch(seat, &spec.rules)?;
+        let incarnation = self.launch(seat, &spec.terms)?;
         Begun { slot, incarnation }.outcome().await
     }
 
-    /// Stops a child and forgets it, whatever its rules say of restarts.
+    /// Stops a child and forgets it, whatever its terms say of restarts.
     pub async fn terminate_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
         let child = id.into();
         let slot = self.find(&child)?;
@@ -212,8 +212,8 @@ impl DynamicSupervisor {
         })
     }
 
-    fn launch(&self, seat: Arc<dyn Seat>, rules: &Arc<Rules>) -> Result<u32, SupervisorError> {
-        let incarnation = self.table.admit(&seat, rules, &self.slot)?;
+    fn launch(&self, seat: Arc<dyn Seat>, terms: &Arc<Terms>) -> Result<u32, SupervisorError> {
+        let incarnation = self.table.admit(&seat, terms, &self.slot)?;
         seat.launch();
         Ok(incarnation)
     }

@@ -38,7 +38,7 @@ impl Offspring {
             Self::Listed(slots) => {
                 for slot in slots.iter().filter(|slot| slot.header.is_adopted_by(supervisor)) {
                     slot.header.exit(ExitReason::Killed);
-                    // A restart it was to make does not follow; its next incarnation starts them for the first time.
+                    // Whoever starts it again does not go on with a restart of this supervisor.
                     slot.header.set_down();
                 }
             }

@@ -26,7 +26,7 @@ use super::budget::Budget;
 use super::ending::{self, Ended};
 use super::plan::{self, Action, Call, IfStartFails, Key, Phase, Refusal, State, plan};
 use super::seat::Seat;
-use super::spec::{ChildSpec, Rules, Strategy, SupervisorSpec};
+use super::spec::{ChildSpec, Strategy, SupervisorSpec, Terms};
 use super::{ChildCounts, ChildError, ChildFailed, ChildInfo, SupervisorError};
 
 pub(crate) enum Command {
@@ -76,7 +76,7 @@ pub(crate) struct SupervisorActor {
 
 struct Child {
     seat: Arc<dyn Seat>,
-    rules: Arc<Rules>,
+    terms: Arc<Terms>,
     /// Its latest end, or why it did not start.
     failure: Option<ExitReason>,
     /// It was killed and is still there.
@@ -172,8 +172,8 @@ impl Actor for SupervisorActor {
         let Some(key) = self.keys.get(&exit.id).copied() else {
             return Ok(());
         };
-        let has_started = !exit.reason.is_failed_start();
-        if !has_started && exit.reason.is_aborted() {
+        let had_started = self.children[&key].header().had_started();
+        if !had_started && exit.reason.is_aborted() {
             // The executor takes no more tasks: it is being shut down, and no retry will change that.
             return Err(ExitReason::Aborted);
         }
@@ -182,7 +182,7 @@ impl Actor for SupervisorActor {
             child.failure = Some(exit.reason);
             child.is_stuck = false;
         }
-        let event = if has_started {
+        let event = if had_started {
             plan::Event::Exited { key, is_abnormal, at: Instant::now() }
         } else {
             plan::Event::StartFailed { key }
@@ -219,7 +219,7 @@ impl SupervisorActor {
         let mut ids = HashSet::new();
         for spec in specs {
             let checked = if ids.insert(&spec.id) {
-                spec.rules.check(&spec.id, self.state.auto_shutdown)
+                spec.terms.check(&spec.id, self.state.auto_shutdown)
             } else {
                 Err(ChildError::NameTaken { name: spec.id.clone() })
             };
@@ -307,7 +307,7 @@ impl SupervisorActor {
             if let Action::Stop(key) = action {
                 let child = &self.children[&key];
                 // A stuck one is reported, and this supervisor has done what it can.
-                let (Ended::Gone | Ended::Stuck) = ending::end(child.header(), child.rules.shutdown).await;
+                let (Ended::Gone | Ended::Stuck) = ending::end(child.header(), child.terms.shutdown).await;
             }
         }
         for child in self.children.values() {
@@ -358,7 +358,7 @@ impl SupervisorActor {
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
-        let outcome = ending::end(&child.seat.slot().header, child.rules.shutdown).await;
+        let outcome = ending::end(&child.seat.slot().header, child.terms.shutdown).await;
         match outcome {
             Ended::Gone => {
                 ctx.slot.header.forget_exit(child.header().id);
@@ -376,7 +376,7 @@ impl SupervisorActor {
     /// Ends a child for a call, which is answered when its exit comes.
     fn end_beside(&self, key: Key, ctx: &Ctx) {
         let child = &self.children[&key];
-        let (slot, shutdown, own) = (child.seat.entry().slot(), child.rules.shutdown, ctx.slot.clone());
+        let (slot, shutdown, own) = (child.seat.entry().slot(), child.terms.shutdown, ctx.slot.clone());
         ending::beside(&ctx.slot.header, async move {
             match ending::end(&slot.header, shutdown).await {
                 Ended::Gone => {}
@@ -423,7 +423,7 @@ impl SupervisorActor {
         if self.children.len() >= self.children_max {
             return Err(SupervisorError::Full { children_max: self.children_max });
         }
-        spec.rules.check(&id, self.state.auto_shutdown).map_err(|error| error.into_refusal(id.clone()))?;
+        spec.terms.check(&id, self.state.auto_shutdown).map_err(|error| error.into_refusal(id.clone()))?;
         if ending::is_leaving(&spec.seat(ctx.system()).slot().header) {
             return Err(ChildError::Occupied { name: id.clone() }.into_refusal(id));
         }
@@ -522,18 +522,18 @@ impl SupervisorActor {
         let seat = spec.seat(system);
         self.keys.insert(seat.slot().header.id, key);
         self.ids.insert(spec.id.clone(), key);
-        let rules = spec.rules;
+        let terms = spec.terms;
         self.state.children.insert(
             key,
             plan::Child {
-                restart: rules.restart,
-                is_significant: rules.is_significant,
+                restart: terms.restart,
+                is_significant: terms.is_significant,
                 allowance: None,
                 phase: Phase::Down,
                 is_owed: false,
             },
         );
-        let child = Child { seat, rules, failure: None, is_stuck: false, callers: Vec::new() };
+        let child = Child { seat, terms, failure: None, is_stuck: false, callers: Vec::new() };
         self.children.insert(key, child);
         key
     }
@@ -579,7 +579,7 @@ impl SupervisorActor {
 
 impl Child {
     fn info(&self) -> ChildInfo {
-        ChildInfo::of(self.header(), &self.rules)
+        ChildInfo::of(self.header(), &self.terms)
     }
 }
 

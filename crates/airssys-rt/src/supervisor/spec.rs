@@ -137,13 +137,13 @@ impl SupervisorSpec {
 #[derive(Clone)]
 pub struct ChildSpec {
     pub(crate) id: Arc<str>,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) terms: Arc<Terms>,
     kind: Kind,
 }
 
 /// How a child is treated, whatever it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct Terms {
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
     pub(crate) is_significant: bool,
@@ -173,16 +173,16 @@ impl ChildSpec {
         let id = id.into();
         let slot = TypedSlot::<A::Message>::new(system, id.clone(), NodeKind::Worker, mailbox, rules::<A>());
         let address = Address(slot.clone());
-        let rules = Rules::new(Restart::Permanent, Shutdown::After(Duration::from_secs(5)));
+        let terms = Terms::new(Restart::Permanent, Shutdown::After(Duration::from_secs(5)));
         let seat: Arc<dyn Seat> = Arc::new(Made { slot, factory });
-        (Self { id, rules: Arc::new(rules), kind: Kind::Seated(seat) }, address)
+        (Self { id, terms: Arc::new(terms), kind: Kind::Seated(seat) }, address)
     }
 
     /// A supervisor under a supervisor. Permanent, with all the time it needs to stop, unless told otherwise.
     pub fn supervisor(spec: SupervisorSpec) -> Self {
         Self {
             id: spec.name.clone(),
-            rules: Arc::new(Rules::new(Restart::Permanent, Shutdown::Infinity)),
+            terms: Arc::new(Terms::new(Restart::Permanent, Shutdown::Infinity)),
             kind: Kind::Supervisor(Arc::new(Unseated { spec, seat: OnceLock::new() })),
         }
     }
@@ -192,23 +192,23 @@ impl ChildSpec {
     pub fn dynamic(system: &System, spec: DynamicSpec) -> (Self, DynamicSupervisor) {
         let id = spec.name.clone();
         let (seat, handle) = spec.place(system);
-        let rules = Arc::new(Rules::new(Restart::Permanent, Shutdown::Infinity));
-        (Self { id, rules, kind: Kind::Seated(seat) }, handle)
+        let terms = Arc::new(Terms::new(Restart::Permanent, Shutdown::Infinity));
+        (Self { id, terms, kind: Kind::Seated(seat) }, handle)
     }
 
     /// Chooses when it is restarted.
     pub fn restart(self, restart: Restart) -> Self {
-        self.ruled(|rules| rules.restart = restart)
+        self.on_terms(|terms| terms.restart = restart)
     }
 
     /// Chooses how long it may take to stop.
     pub fn shutdown(self, shutdown: Shutdown) -> Self {
-        self.ruled(|rules| rules.shutdown = shutdown)
+        self.on_terms(|terms| terms.shutdown = shutdown)
     }
 
     /// Makes its end one that may end its supervisor; see [`AutoShutdown`]. Not for a permanent child.
     pub fn significant(self) -> Self {
-        self.ruled(|rules| rules.is_significant = true)
+        self.on_terms(|terms| terms.is_significant = true)
     }
 
     /// Its name in the supervisor and in the system.
@@ -223,8 +223,8 @@ impl ChildSpec {
         }
     }
 
-    fn ruled(mut self, change: impl FnOnce(&mut Rules)) -> Self {
-        change(Arc::make_mut(&mut self.rules));
+    fn on_terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        change(Arc::make_mut(&mut self.terms));
         self
     }
 }
@@ -243,7 +243,7 @@ impl Unseated {
     }
 }
 
-impl Rules {
+impl Terms {
     pub(crate) fn new(restart: Restart, shutdown: Shutdown) -> Self {
         Self { restart, shutdown, is_significant: false }
     }
@@ -251,6 +251,6 @@ impl Rules {
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildSpec").field("id", &self.id).field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("ChildSpec").field("id", &self.id).field("terms", &self.terms).finish_non_exhaustive()
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use airssys_rt::{
-    Address, ChildError, ChildSpec, Event, Events, ExitReason, MailboxOptions, NodeState, Shutdown, Strategy,
-    Supervisor, SupervisorError, SupervisorSpec, System, TellError,
+    Address, ChildError, ChildSpec, DynamicSpec, Event, Events, ExitReason, MailboxOptions, NodeState,
+    Shutdown, Strategy, Supervisor, SupervisorError, SupervisorSpec, System, TellError,
 };
 use tokio::time::Instant;
 
@@ -312,4 +312,35 @@ async fn supervisors_are_added_stopped_and_started_again_like_other_children() {
     top.terminate_child("inner").await.unwrap();
     top.delete_child("inner").await.unwrap();
     assert!(top.children().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_taken_along_by_a_failed_start_has_ended_and_is_restarted() {
+    let (system, diary) = (System::new(), Diary::default());
+    let (spec, a) = child(&system, "a", &diary);
+    let (dynamic, under) = ChildSpec::dynamic(&system, DynamicSpec::new("dynamic"));
+    system.supervise(SupervisorSpec::new("top").child(spec).child(dynamic)).await.unwrap();
+    let (spec, b) = child(&system, "b", &diary);
+    under.start_child(spec).await.unwrap();
+    for taken in [&a, &b] {
+        let habits = Habits {
+            start_takes: Duration::from_secs(1),
+            failing_starts: Arc::new(1.into()),
+            ..Habits::default()
+        };
+        let failing = tokio::spawn({
+            let (system, diary) = (system.clone(), diary.clone());
+            async move {
+                let start = move || Probe::with("failing", &diary, habits);
+                system.spawn("failing", MailboxOptions::default(), start).await
+            }
+        });
+        until(|| system.lookup::<Tell>("failing").is_some_and(|failing| failing.is_alive())).await;
+        let failing_id = system.lookup::<Tell>("failing").unwrap().id();
+        taken.ask(SOON, |reply| Tell::Link(failing_id, reply)).await.unwrap();
+        assert!(failing.await.unwrap().is_err());
+        flush(taken).await;
+        let gone = format!("{}: stop, start failed", taken.name());
+        assert!(diary.lines().iter().any(|line| line.starts_with(&gone)), "{:?}", diary.lines());
+    }
 }

@@ -53,10 +53,6 @@ impl Actor for Keeper {
             // As in OTP, only the one above ends a supervisor by a signal it can trap.
             Signal::ExitRequested(_) | Signal::Down { .. } => return Ok(()),
         };
-        if exit.reason.is_failed_start() && exit.reason.is_aborted() {
-            // The executor takes no more tasks: it is being shut down, and no retry will change that.
-            return Err(ExitReason::Aborted);
-        }
         let next = self.table.exited(&exit, Instant::now());
         self.perform(exit.id, exit.reason, next, ctx).await
     }
@@ -84,6 +80,8 @@ impl Keeper {
                 seat.slot().header.set_restarting(ctx.id(), reason);
                 self.restart(id, &seat, ctx).await;
             }
+            // The executor takes no more tasks: it is being shut down, and no retry will change that.
+            Next::TryAgain if reason.is_aborted() => return Err(ExitReason::Aborted),
             // Comes after what is waiting already. Refused only when this supervisor is closed.
             Next::TryAgain => drop(ctx.address().tell_beyond_capacity(Command::TryAgain(id))),
             Next::Quarantine(seat) => super::super::quarantine(seat.slot(), ctx.id(), reason),

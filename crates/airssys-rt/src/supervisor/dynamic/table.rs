@@ -19,7 +19,7 @@ use crate::slot::{AnySlot, TypedSlot};
 use super::super::budget::Budget;
 use super::super::plan::IfStartFails;
 use super::super::seat::Seat;
-use super::super::spec::{AutoShutdown, Rules, Shutdown};
+use super::super::spec::{AutoShutdown, Shutdown, Terms};
 use super::super::{ChildCounts, ChildError, ChildInfo, SupervisorError};
 use super::DynamicSpec;
 
@@ -28,8 +28,8 @@ const KEPT_ROOM_MAX: usize = 1024;
 
 pub(crate) struct Table {
     spec: DynamicSpec,
-    /// The rules of what is spawned, shared by all of it.
-    template: Arc<Rules>,
+    /// The terms of what is spawned, shared by all of it.
+    template: Arc<Terms>,
     members: Mutex<Members>,
 }
 
@@ -44,8 +44,14 @@ struct Members {
 
 struct Member {
     seat: Arc<dyn Seat>,
-    rules: Arc<Rules>,
+    terms: Arc<Terms>,
     phase: Phase,
+}
+
+impl Member {
+    fn had_started(&self) -> bool {
+        self.seat.slot().header.had_started()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +82,7 @@ impl Table {
     pub(super) fn new(spec: DynamicSpec) -> Self {
         let budget = Budget::new(spec.intensity, spec.period);
         Self {
-            template: Arc::new(Rules::new(spec.restart, spec.shutdown)),
+            template: Arc::new(Terms::new(spec.restart, spec.shutdown)),
             spec,
             members: Mutex::new(Members {
                 is_open: false,
@@ -87,7 +93,7 @@ impl Table {
         }
     }
 
-    pub(super) fn template(&self) -> &Arc<Rules> {
+    pub(super) fn template(&self) -> &Arc<Terms> {
         &self.template
     }
 
@@ -102,7 +108,7 @@ impl Table {
     pub(super) fn close(&self) -> Vec<(Arc<dyn Seat>, Shutdown)> {
         let mut members = self.lock();
         members.is_open = false;
-        members.by_id.values().map(|member| (member.seat.clone(), member.rules.shutdown)).collect()
+        members.by_id.values().map(|member| (member.seat.clone(), member.terms.shutdown)).collect()
     }
 
     /// Forgets everyone. What still lives keeps its name until it is gone.
@@ -128,13 +134,13 @@ impl Table {
     pub(super) fn admit<M: Send + 'static>(
         &self,
         seat: &Arc<dyn Seat>,
-        rules: &Arc<Rules>,
+        terms: &Arc<Terms>,
         supervisor: &Arc<TypedSlot<M>>,
     ) -> Result<u32, SupervisorError> {
         let slot = seat.slot();
         let header = &slot.header;
         let refuse = |error: ChildError| error.into_refusal(header.name.clone());
-        rules.check(&header.name, self.spec.auto_shutdown).map_err(refuse)?;
+        terms.check(&header.name, self.spec.auto_shutdown).map_err(refuse)?;
         let system = &supervisor.header.system;
         if !header.system.is(system) {
             return Err(refuse(ChildError::OtherSystem { name: header.name.clone() }));
@@ -171,10 +177,10 @@ impl Table {
         }
         place.insert(Member {
             seat: seat.clone(),
-            rules: rules.clone(),
+            terms: terms.clone(),
             phase: Phase::Up(IfStartFails::Forget),
         });
-        members.significant_len += usize::from(rules.is_significant);
+        members.significant_len += usize::from(terms.is_significant);
         Ok(incarnation)
     }
 
@@ -187,17 +193,15 @@ impl Table {
         };
         let concerns_nobody = match member.phase {
             Phase::Ending => true,
-            Phase::Up(if_start_fails) if exit.reason.is_failed_start() => {
-                if_start_fails == IfStartFails::Forget
-            }
+            Phase::Up(if_start_fails) if !member.had_started() => if_start_fails == IfStartFails::Forget,
             Phase::Up(_) => {
                 let may_end_supervisor = match self.spec.auto_shutdown {
                     AutoShutdown::Never => false,
                     AutoShutdown::AnySignificant | AutoShutdown::AllSignificant => {
-                        member.rules.is_significant
+                        member.terms.is_significant
                     }
                 };
-                !member.rules.restart.follows(exit.reason.is_abnormal()) && !may_end_supervisor
+                !member.terms.restart.follows(exit.reason.is_abnormal()) && !may_end_supervisor
             }
             Phase::Waiting | Phase::Retrying | Phase::Quarantined => false,
         };
@@ -214,7 +218,7 @@ impl Table {
             return Next::Nothing;
         };
         match member.phase {
-            Phase::Up(if_start_fails) if exit.reason.is_failed_start() => match if_start_fails {
+            Phase::Up(if_start_fails) if !member.had_started() => match if_start_fails {
                 IfStartFails::TryAgain => {
                     member.phase = Phase::Retrying;
                     Next::TryAgain
@@ -228,11 +232,11 @@ impl Table {
                     Next::Nothing
                 }
             },
-            Phase::Up(_) if member.rules.restart.follows(exit.reason.is_abnormal()) => {
+            Phase::Up(_) if member.terms.restart.follows(exit.reason.is_abnormal()) => {
                 members.restart(exit.id, at)
             }
             Phase::Up(_) => {
-                let is_significant = member.rules.is_significant;
+                let is_significant = member.terms.is_significant;
                 members.remove(exit.id);
                 let is_through = match self.spec.auto_shutdown {
                     AutoShutdown::Never => false,
@@ -280,11 +284,11 @@ impl Table {
         let Some(member) = members.by_id.get_mut(&id) else {
             return Err(SupervisorError::NoSuchChild { child: name.clone() });
         };
-        let shutdown = member.rules.shutdown;
+        let shutdown = member.terms.shutdown;
         match member.phase {
             Phase::Up(_) => {
                 member.phase = Phase::Ending;
-                let is_significant = member.rules.is_significant;
+                let is_significant = member.terms.is_significant;
                 members.significant_len -= usize::from(is_significant);
                 Ok(Some(shutdown))
             }
@@ -321,9 +325,9 @@ impl Table {
 
     pub(super) fn children(&self) -> Vec<ChildInfo> {
         let mut children: Vec<_> =
-            self.lock().by_id.values().map(|member| (member.seat.clone(), member.rules.clone())).collect();
+            self.lock().by_id.values().map(|member| (member.seat.clone(), member.terms.clone())).collect();
         children.sort_unstable_by_key(|(seat, _)| seat.slot().header.id);
-        children.iter().map(|(seat, rules)| ChildInfo::of(&seat.slot().header, rules)).collect()
+        children.iter().map(|(seat, terms)| ChildInfo::of(&seat.slot().header, terms)).collect()
     }
 
     pub(super) fn counts(&self) -> ChildCounts {
@@ -355,7 +359,7 @@ impl Locked for MutexGuard<'_, Members> {
             self.by_id.shrink_to(room / 4);
         }
         if let Some(member) = &member {
-            let counts = member.rules.is_significant && member.phase != Phase::Ending;
+            let counts = member.terms.is_significant && member.phase != Phase::Ending;
             self.significant_len -= usize::from(counts);
         }
         drop(self);

@@ -13,7 +13,7 @@ use proptest::strategy::Strategy as Generator;
 use tokio::time::Instant;
 
 use super::*;
-use crate::supervisor::spec::{Rules, Shutdown};
+use crate::supervisor::spec::{Shutdown, Terms};
 
 /// What can be seen of a supervisor at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +84,9 @@ struct Setup {
 
 impl Setup {
     fn is_valid(&self, sort: Sort) -> bool {
-        let rules =
-            Rules { is_significant: sort.is_significant, ..Rules::new(sort.restart, Shutdown::Infinity) };
-        rules.check(&"child".into(), self.auto_shutdown).is_ok()
+        let terms =
+            Terms { is_significant: sort.is_significant, ..Terms::new(sort.restart, Shutdown::Infinity) };
+        terms.check(&"child".into(), self.auto_shutdown).is_ok()
     }
 }
 
