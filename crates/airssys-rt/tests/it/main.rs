@@ -13,6 +13,7 @@ mod mailbox;
 mod probe;
 mod puppet;
 mod stopping;
+mod stress;
 mod supervision;
 mod system;
 mod timers;
