@@ -21,6 +21,7 @@ mod probes;
 mod puppet;
 mod seeded;
 mod stopping;
+mod stress;
 mod supervision;
 mod supervision_dynamic;
 mod supervision_significant;
