@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use airssys_rt::{
-    Actor, ActorId, Address, ChildSpec, Context, Event, ExitReason, MailboxOptions, Overflow, ReplyTo,
-    Restart, Signal, Supervisor, SupervisorSpec, System,
+    Actor, ActorId, Address, ChildSpec, Context, DynamicSpec, DynamicSupervisor, Event, ExitReason,
+    MailboxOptions, Overflow, ReplyTo, Restart, Signal, System,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -17,10 +17,11 @@ use super::worker::{Broken, STALLED, Worker};
 use crate::Outcome;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const ACTORS_MAX: usize = 2_000_000;
 
 pub(super) struct Airssys {
     system: System,
-    supervisor: Supervisor,
+    supervisor: DynamicSupervisor,
     names: AtomicU64,
 }
 
@@ -31,8 +32,8 @@ impl Subject for Airssys {
     async fn new() -> Outcome<Self> {
         let system = System::new();
         // As many restarts as it takes.
-        let spec = SupervisorSpec::new("top").intensity(u32::MAX, Duration::from_millis(1));
-        let supervisor = system.supervise(spec).await?;
+        let spec = DynamicSpec::new("top").intensity(u32::MAX, Duration::from_millis(1));
+        let supervisor = system.supervise_dynamic(spec.children_max(ACTORS_MAX)).await?;
         Ok(Airssys { system, supervisor, names: AtomicU64::new(0) })
     }
 
@@ -40,16 +41,15 @@ impl Subject for Airssys {
         let Plan { gauge, capacity, end } = plan;
         let name = format!("worker-{}", self.names.fetch_add(1, Ordering::Relaxed));
         let mailbox = MailboxOptions::bounded(capacity).overflow(Overflow::Wait);
-        let (child, address) = ChildSpec::worker(&self.system, name, mailbox, move || Counting {
-            worker: Worker::new(gauge.clone()),
-            next: None,
-        });
-        let restart = match end {
-            End::AsUsual | End::Restart => Restart::Permanent,
-            End::ForGood => Restart::Temporary,
-        };
-        self.supervisor.start_child(child.restart(restart)).await?;
-        Ok(address)
+        let factory = move || Counting { worker: Worker::new(gauge.clone()), next: None };
+        match end {
+            End::AsUsual | End::Restart => Ok(self.supervisor.spawn(name, mailbox, factory).await?),
+            End::ForGood => {
+                let (child, address) = ChildSpec::worker(&self.system, name, mailbox, factory);
+                self.supervisor.start_child(child.restart(Restart::Temporary)).await?;
+                Ok(address)
+            }
+        }
     }
 
     async fn count(address: &Self::Address, value: u64) -> Outcome<()> {
@@ -139,10 +139,11 @@ impl Actor for Counting {
             Message::Next(next) => self.next = Some(next),
             Message::Token(hops_left) => {
                 if let (Some(hops_left), Some(next)) = (self.worker.token(hops_left), &self.next) {
-                    next.tell(Message::Token(hops_left)).await.map_err(|_| Broken::Refused)?;
+                    next.try_tell(Message::Token(hops_left)).map_err(|_| Broken::Refused)?;
                 }
             }
-            Message::Block => self.worker.block().await,
+            // Boxed, so that idle actors do not carry what they await once.
+            Message::Block => Box::pin(self.worker.block()).await,
             Message::Crash => self.worker.crash(),
         }
         Ok(())

@@ -8,8 +8,13 @@ use crate::envelope::Envelope;
 
 use super::Mailbox;
 
-/// Buffers larger than this are given back when the mailbox runs empty, so a burst does not cost memory for ever.
+/// Buffers larger than this are given back when the mailbox runs empty after few messages, so a burst does not cost memory
+/// for ever, and steady traffic does not cost an allocation for each time the receiver catches up.
 const KEPT_BUFFER_LEN_MAX: usize = 256;
+/// Buffers larger than this are given back whenever the mailbox runs empty.
+const BUSY_BUFFER_LEN_MAX: usize = 4096;
+/// A receiver that took no more than this at once is not busy.
+const FEW: u16 = 16;
 
 /// While senders wait, room for this many messages, or a quarter of the mailbox, is made before any of them is woken.
 const ADMIT_EVERY: usize = 256;
@@ -26,11 +31,13 @@ pub(crate) struct Batch<M> {
     admit_at: u32,
     /// Sleeps to come before the receiver looks around again.
     tired: u8,
+    /// Messages it took at once, the last time it took some.
+    taken: u16,
 }
 
 impl<M> Batch<M> {
     pub(crate) fn new() -> Self {
-        Self { messages: VecDeque::new(), admit_at: 0, tired: 0 }
+        Self { messages: VecDeque::new(), admit_at: 0, tired: 0, taken: 0 }
     }
 
     #[cfg(test)]
@@ -129,6 +136,9 @@ impl<M> Batch<M> {
     fn refill(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
         let mut queue = mailbox.lock();
         // One message is not worth a swap, and an actor that never has more needs one buffer only.
+        if !queue.messages.is_empty() {
+            self.taken = queue.messages.len().min(usize::from(u16::MAX)) as u16;
+        }
         let envelope = if mailbox.one_by_one || queue.messages.len() == 1 {
             queue.take_one()
         } else {
@@ -141,8 +151,9 @@ impl<M> Batch<M> {
         queue.parked = envelope.is_none();
         mailbox.is_parked.store(envelope.is_none(), Ordering::Relaxed);
         if envelope.is_none() {
+            let kept_len_max = if self.taken > FEW { BUSY_BUFFER_LEN_MAX } else { KEPT_BUFFER_LEN_MAX };
             for buffer in [&mut queue.messages, &mut self.messages] {
-                if buffer.capacity() > KEPT_BUFFER_LEN_MAX {
+                if buffer.capacity() > kept_len_max {
                     *buffer = VecDeque::new();
                 }
             }
