@@ -73,6 +73,7 @@ impl<M: Send + 'static> Address<M> {
     /// a timeout is noticed up to a millisecond late. The callee does not handle a request whose time is up.
     ///
     /// Cancel safe: dropping the future abandons the request, and the callee's answer then comes back to the callee.
+    /// To be polled in a tokio runtime with time enabled; elsewhere it may panic.
     pub async fn ask<R: Send>(
         &self,
         timeout: Duration,

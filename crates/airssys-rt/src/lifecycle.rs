@@ -548,7 +548,8 @@ pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-fn contain<T>(poll: impl FnOnce() -> T) -> Result<T, PanicReport> {
+/// Runs something of an actor's; its panic is a report and not text on stderr.
+pub(crate) fn contain<T>(poll: impl FnOnce() -> T) -> Result<T, PanicReport> {
     struct Leave(bool);
     impl Drop for Leave {
         fn drop(&mut self) {

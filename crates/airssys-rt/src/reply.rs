@@ -13,7 +13,14 @@ use std::task::{Context, Poll, Waker};
 use crate::observe::DeadLetterReason;
 use crate::slot::AnySlot;
 
-/// The right to answer one request. Dropped unanswered, the asker sees that the request died.
+/// The right to answer one request. Dropped unanswered, the asker sees that the request died. It is spent by the answer:
+///
+/// ```compile_fail,E0382
+/// fn twice(reply: airssys_rt::ReplyTo<u32>) -> Result<(), u32> {
+///     reply.send(1)?;
+///     reply.send(2)
+/// }
+/// ```
 #[must_use = "dropped unanswered, the asker sees the request die"]
 pub struct ReplyTo<R>(Option<Arc<Cell<R>>>);
 

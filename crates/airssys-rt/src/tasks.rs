@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -14,7 +15,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::actor::{Actor, Context};
 use crate::address::{Address, TellError, deadline_after};
-use crate::lifecycle::give_way;
+use crate::exit::ExitReason;
+use crate::lifecycle::{contain, give_way};
 use crate::observe::DeadLetterReason;
 use crate::slot::AnySlot;
 
@@ -34,7 +36,8 @@ pub struct TimerRef(u64);
 pub struct StreamRef(u64);
 
 /// Timers and streams. A message from one of them waits for room as any sender's does where the mailbox lets senders wait;
-/// where it refuses, the message is a dead letter.
+/// where it refuses, the message is a dead letter. A panic in one of them is an exit signal to the actor, with the panic as
+/// its reason.
 impl<A: Actor> Context<A> {
     /// Sends this actor a message after a delay, unless the timer is cancelled or the actor ends before.
     pub fn send_after(&mut self, delay: Duration, message: A::Message) -> TimerRef {
@@ -129,15 +132,26 @@ pub(crate) fn run_beside(slot: &Arc<AnySlot>, work: impl Future<Output = ()> + S
     let (ends, ended) = oneshot::channel::<()>();
     slot.header.lock().rare_mut().tasks.0.insert(number, ends);
     let (header, slot) = (&slot.header, Arc::downgrade(slot));
+    let work = async move {
+        let mut work = pin!(work);
+        poll_fn(|cx| match contain(|| work.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        })
+        .await
+    };
     header.start_task(async move {
         tokio::select! {
             biased;
             _ = ended => {}
-            () = work => {
-                if let Some(slot) = slot.upgrade()
-                    && let Some(rare) = slot.header.lock().existing_rare()
-                {
-                    rare.tasks.0.remove(&number);
+            done = work => {
+                let Some(slot) = slot.upgrade() else {
+                    return;
+                };
+                let is_ours =
+                    slot.header.lock().existing_rare().is_some_and(|rare| rare.tasks.0.remove(&number).is_some());
+                if let Err(panic) = done && is_ours {
+                    slot.header.exit(ExitReason::Panic(Arc::new(panic)));
                 }
             }
         }

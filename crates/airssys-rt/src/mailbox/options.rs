@@ -85,7 +85,7 @@ pub struct MailboxStats {
     pub accepted: u64,
     /// Messages given to a handler.
     pub handled: u64,
-    /// Messages returned to their sender.
+    /// Messages that found no room, or nobody, and went back to their sender.
     pub rejected: u64,
     /// Accepted messages that became dead letters.
     pub dropped: u64,

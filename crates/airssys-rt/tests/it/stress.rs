@@ -191,6 +191,7 @@ async fn ask_at_random(callee: &Address<Request>, id: usize, random: &mut Random
     });
 }
 
+#[expect(clippy::print_stdout, reason = "who runs this by hand wants to see the sums")]
 async fn every_sum_comes_out(asks: usize) {
     let mut seen = [0; 7];
     for overflow in POLICIES {

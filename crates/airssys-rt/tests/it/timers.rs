@@ -7,7 +7,8 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use airssys_rt::{
-    Address, ChildSpec, DeadLetterCounts, ExitReason, MailboxOptions, Overflow, SupervisorSpec, System,
+    Address, ChildSpec, Context, DeadLetterCounts, Event, ExitReason, MailboxOptions, Overflow,
+    SupervisorSpec, System,
 };
 use futures_core::Stream;
 use tokio::sync::mpsc;
@@ -263,4 +264,32 @@ async fn timers_and_streams_end_with_their_actor_and_the_next_does_not_inherit_t
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     system.shutdown(SOON).await;
     assert!(tasks <= 3, "the supervisor, its child, the keeper of deadlines, and no timer: {tasks}");
+}
+
+/// A panic beside an actor is its own, though not in its handler.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_timer_or_a_stream_is_an_exit_signal_to_its_actor() {
+    struct Broken;
+    impl Stream for Broken {
+        type Item = u32;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Option<u32>> {
+            panic!("broken stream")
+        }
+    }
+    let begin: [fn(&mut Context<Puppet>); 2] =
+        [|ctx| _ = ctx.send_interval(SECOND, || panic!("broken timer")), |ctx| _ = ctx.attach(Broken, note)];
+    for (begin, said) in begin.into_iter().zip(["broken timer", "broken stream"]) {
+        let system = System::new();
+        let mut events = system.events();
+        let (a, _) = plain(&system).await;
+        on(&a, move |_, ctx| begin(ctx)).await;
+        until(|| !a.is_alive()).await;
+        assert!(matches!(events.try_next(), Some(Ok(Event::Started { .. }))));
+        let Some(Ok(Event::Exited { reason: ExitReason::Panic(report), .. })) = events.try_next() else {
+            panic!("it ends by a panic")
+        };
+        assert_eq!(report.message, said);
+        assert!(report.location.is_some());
+    }
 }

@@ -15,7 +15,8 @@ use crate::probe::{Diary, SOON, Tell, spawn_bounded, until};
 use crate::puppet::{Order, Puppet, occupy, on, puppet, release, run};
 
 const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_millis(80);
+/// Well above what a busy machine keeps a thread waiting.
+const LIMIT: Duration = Duration::from_millis(150);
 
 fn awaits(time: Duration) -> Order {
     run(move |_, _| {
@@ -41,7 +42,7 @@ async fn a_handler_that_blocks_its_thread_is_reported_once_and_one_that_awaits_i
     let diary = Diary::default();
     let a = puppet(&system, &diary, MailboxOptions::default()).await;
     on(&a, |_, _| ()).await;
-    for order in [awaits(3 * LIMIT), blocks(6 * LIMIT), awaits(3 * LIMIT), blocks(6 * LIMIT)] {
+    for order in [awaits(2 * LIMIT), blocks(3 * LIMIT), awaits(2 * LIMIT), blocks(3 * LIMIT)] {
         a.tell(order).await.unwrap();
     }
     on(&a, |_, _| ()).await;
