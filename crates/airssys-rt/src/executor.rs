@@ -3,7 +3,9 @@
 //! Whatever starts a task for a system starts it here and nowhere else, so that a seed can decide the order in which a
 //! whole system runs. Without the feature `testing` there is one executor and nothing to ask.
 
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 #[cfg(feature = "testing")]
@@ -28,6 +30,16 @@ impl Executor {
             Self::Tokio => drop(tokio::spawn(task)),
             #[cfg(feature = "testing")]
             Self::Seeded(scheduler) => scheduler.spawn(name.cloned(), Box::pin(task)),
+        }
+    }
+
+    /// A number by chance, or by the seed that decides the run.
+    pub(crate) fn random_u64(&self) -> u64 {
+        match self {
+            // Each of these has keys of its own.
+            Self::Tokio => RandomState::new().hash_one(()),
+            #[cfg(feature = "testing")]
+            Self::Seeded(scheduler) => scheduler.fork_random().next_u64(),
         }
     }
 

@@ -143,8 +143,9 @@ pub use recipient::Recipient;
 pub use registry::RegisterError;
 pub use reply::ReplyTo;
 pub use supervisor::{
-    AutoShutdown, ChildCounts, ChildError, ChildInfo, ChildSpec, DynamicSpec, DynamicSupervisor, Restart,
-    RestartRecord, Shutdown, Strategy, Supervisor, SupervisorError, SupervisorSpec,
+    AutoShutdown, Backoff, ChildCounts, ChildError, ChildInfo, ChildSpec, DynamicSpec, DynamicSupervisor,
+    HealthCheck, Restart, RestartRecord, Shutdown, Strategy, Supervisor, SupervisorError, SupervisorSpec,
+    Unhealthy,
 };
 pub use sys::{Sys, SysError, Trace, TraceEntry};
 pub use system::{ShutdownReport, SpawnError, StartError, System, SystemOptions};

@@ -365,6 +365,15 @@ impl Header {
         self.raise(control, flag);
     }
 
+    /// Ends this incarnation, if it is still there, at its next await, whether it traps exits or not.
+    pub(crate) fn expel(&self, incarnation: u32, reason: ExitReason) {
+        let mut control = self.lock();
+        if control.incarnation == incarnation && control.is_alive() {
+            control.request_exit(reason);
+            self.raise(control, EXIT);
+        }
+    }
+
     pub(crate) fn exit_reason(&self) -> ExitReason {
         self.lock().rare_mut().exit.clone().unwrap_or(ExitReason::Shutdown)
     }
@@ -621,7 +630,8 @@ impl Header {
         let reason = control.rare_mut().end.take().unwrap_or(ExitReason::Aborted);
         let reason = if had_started { reason } else { ExitReason::Init(Arc::new(reason)) };
         let exit = Exit { id: self.id, name: self.name.clone(), reason };
-        control.state = NodeState::Down;
+        // Stopped by a supervisor that has announced its restart.
+        control.state = if control.restart_follows { NodeState::Restarting } else { NodeState::Down };
         control.task = None;
         let rare = control.rare_mut();
         rare.last_exit = Some(exit.clone());

@@ -3,9 +3,11 @@
 //! `plan` decides what is done about an event and `shell` does it. A supervisor whose children come and go at run time, in
 //! any number, is in `dynamic`.
 
+mod backoff;
 mod budget;
 mod dynamic;
 mod ending;
+mod health;
 mod history;
 mod offspring;
 mod plan;
@@ -22,7 +24,9 @@ use crate::observe::{Event, NodeKind, NodeState};
 use crate::reply::ReplyTo;
 use crate::slot::{AnySlot, Header};
 
+pub use backoff::Backoff;
 pub use dynamic::{DynamicSpec, DynamicSupervisor};
+pub use health::{HealthCheck, Unhealthy};
 pub(crate) use history::RestartLog;
 pub use history::RestartRecord;
 pub(crate) use offspring::Offspring;

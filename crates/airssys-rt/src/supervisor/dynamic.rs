@@ -21,12 +21,14 @@ use crate::slot::{AnySlot, Entry, TypedSlot};
 use crate::system::System;
 
 use super::ending::{self, Ended};
+use super::health;
 use super::seat::{Made, Seat};
 use super::shell::{Begun, supervisor_mailbox};
 use super::spec::{AutoShutdown, ChildSpec, Restart, Shutdown, Terms};
 use super::{ChildCounts, ChildInfo, Offspring, SupervisorError};
 
 use keeper::{Command, Keeper};
+use table::Begins;
 pub(crate) use table::Table;
 
 /// One dynamic supervisor, and how it treats the children that are spawned under it.
@@ -185,6 +187,19 @@ impl DynamicSupervisor {
         }
     }
 
+    /// Starts a child that is in quarantine, with its whole allowance. If it does not start, it stays there.
+    ///
+    /// Not cancel safe: when the future is dropped while `start` runs, the child goes on without it.
+    pub async fn release_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
+        let child = id.into();
+        let slot = self.find(&child)?;
+        ending::vacated_soon(&slot.header).await;
+        let begins = self.table.release(slot.header.id, &child)?;
+        let incarnation = begins.incarnation;
+        begins.launch();
+        Begun { slot, incarnation }.outcome().await
+    }
+
     /// Its children in the order they were made.
     pub fn children(&self) -> Vec<ChildInfo> {
         self.table.children()
@@ -214,7 +229,7 @@ impl DynamicSupervisor {
 
     fn launch(&self, seat: Arc<dyn Seat>, terms: &Arc<Terms>) -> Result<u32, SupervisorError> {
         let incarnation = self.table.admit(&seat, terms, &self.slot)?;
-        seat.launch();
+        launch(seat, terms, incarnation);
         Ok(incarnation)
     }
 
@@ -224,6 +239,20 @@ impl DynamicSupervisor {
         slot.filter(|slot| slot.header.name == *child && self.table.has(slot.header.id))
             .ok_or_else(|| SupervisorError::NoSuchChild { child: child.clone() })
     }
+}
+
+impl Begins {
+    fn launch(self) {
+        launch(self.seat, &self.terms, self.incarnation);
+    }
+}
+
+/// Starts an incarnation that has begun, and whatever watches over it.
+fn launch(seat: Arc<dyn Seat>, terms: &Terms, incarnation: u32) {
+    if let Some(check) = &terms.health {
+        health::watch(&seat.entry().slot(), incarnation, check.clone(), terms.shutdown);
+    }
+    seat.launch();
 }
 
 impl fmt::Debug for DynamicSupervisor {

@@ -188,10 +188,8 @@ pub(crate) fn call(state: &mut State, key: Key, call: Call) -> Result<Vec<Action
         }
         (Call::Terminate, Phase::Down | Phase::Quarantined) => stays_down(state, key, &mut actions),
         (Call::Restart, Phase::Down) | (Call::Release, Phase::Quarantined) => {
-            if let Some(child) = state.children.get_mut(&key)
-                && call == Call::Release
-                && let Some(allowance) = &mut child.allowance
-            {
+            // Whoever starts it by hand has seen what it did.
+            if let Some(allowance) = state.children.get_mut(&key).and_then(|child| child.allowance.as_mut()) {
                 allowance.reset();
             }
             actions.push(Action::Start(key));

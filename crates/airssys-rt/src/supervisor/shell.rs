@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -21,9 +22,12 @@ use crate::registry::NotEntered;
 use crate::reply::ReplyTo;
 use crate::slot::{AnySlot, Header, STOP};
 use crate::system::System;
+use crate::tasks::TimerRef;
 
+use super::backoff::Pace;
 use super::budget::Budget;
 use super::ending::{self, Ended};
+use super::health;
 use super::plan::{self, Action, Call, IfStartFails, Key, Phase, Refusal, State, plan};
 use super::seat::Seat;
 use super::spec::{ChildSpec, Strategy, SupervisorSpec, Terms};
@@ -39,6 +43,8 @@ pub(crate) enum Command {
     Delete(Arc<str>, ReplyTo<Result<(), SupervisorError>>),
     /// To itself: the turn of a child whose start failed.
     TryAgain(Key),
+    /// To itself: the delay of a child is over, the n-th it had.
+    Due(Key, u64),
     /// To itself: a child that was to end is still there.
     Stuck(Key),
 }
@@ -79,6 +85,10 @@ struct Child {
     terms: Arc<Terms>,
     /// Its latest end, or why it did not start.
     failure: Option<ExitReason>,
+    pace: Option<Pace>,
+    /// How many of its restarts were put off, and the timer of the latest.
+    delays: u64,
+    delay: Option<TimerRef>,
     /// It was killed and is still there.
     is_stuck: bool,
     /// Who waits for its end.
@@ -157,6 +167,12 @@ impl Actor for SupervisorActor {
                 let event = plan::Event::TryAgain { key, at: Instant::now() };
                 let actions = plan(&mut self.state, event);
                 return self.perform(actions, ctx).await;
+            }
+            Command::Due(key, nth) => {
+                if self.children.get(&key).is_some_and(|child| child.delays == nth) {
+                    let actions = plan(&mut self.state, plan::Event::Due { key });
+                    return self.perform(actions, ctx).await;
+                }
             }
             Command::Stuck(key) => self.mark_stuck(key),
         }
@@ -238,7 +254,11 @@ impl SupervisorActor {
                 Action::End(key) => self.end_beside(key, ctx),
                 Action::Close(key) => self.close(key, ctx),
                 Action::Forget(key) => self.forget(key, ctx),
-                Action::Wait(key) => actions.extend(plan(&mut self.state, plan::Event::Due { key })),
+                Action::Wait(key) => {
+                    if !self.put_off(key, ctx) {
+                        actions.extend(plan(&mut self.state, plan::Event::Due { key }));
+                    }
+                }
                 Action::TryAgain(key) => tell_itself(ctx, Command::TryAgain(key)),
                 Action::Quarantine(key) => self.quarantine(key, ctx),
                 Action::GiveUp(key) => {
@@ -287,6 +307,23 @@ impl SupervisorActor {
         }
     }
 
+    /// Delays a restart. False if it is due at once.
+    fn put_off(&mut self, key: Key, ctx: &mut Ctx) -> bool {
+        let Some(child) = self.children.get_mut(&key) else {
+            return false;
+        };
+        if let Some(earlier) = child.delay.take() {
+            ctx.cancel(earlier);
+        }
+        let delay = child.pace.as_mut().map_or(Duration::ZERO, |pace| pace.next_delay(Instant::now()));
+        if delay.is_zero() {
+            return false;
+        }
+        child.delays += 1;
+        child.delay = Some(ctx.send_after(delay, Command::Due(key, child.delays)));
+        true
+    }
+
     /// A restart of several children starts one after the other; otherwise nobody waits for a start.
     fn starts_in_turn(&self) -> bool {
         match self.state.strategy {
@@ -317,9 +354,9 @@ impl SupervisorActor {
 
     /// Starts a child that the state shows as up. Does not wait for its `start` unless told to.
     async fn start_child(&mut self, key: Key, to_the_end: bool, ctx: &Ctx) -> Result<Begun, NotStarted> {
-        let child = &self.children[&key];
-        let (slot, name) = (child.seat.slot(), &child.header().name);
-        let header = &slot.header;
+        let child = self.children.get_mut(&key).expect("only children that are known are started");
+        let slot = child.seat.slot();
+        let (header, name) = (&slot.header, &slot.header.name);
         let own = &ctx.slot.header;
         let fail = |error: ChildError| NotStarted::Failed(error.into_reason());
         if !header.system.is(&own.system) {
@@ -339,6 +376,12 @@ impl SupervisorActor {
         })?;
         slot.mailbox.open();
         let begun = Begun { slot: child.seat.entry().slot(), incarnation: header.begin() };
+        if let Some(check) = &child.terms.health {
+            health::watch(&begun.slot, begun.incarnation, check.clone(), child.terms.shutdown);
+        }
+        if let Some(pace) = &mut child.pace {
+            pace.launched(Instant::now());
+        }
         child.seat.clone().launch();
         if to_the_end {
             match unless_stopping(own, poll_fn(|cx| header.poll_started_as(begun.incarnation, cx))).await {
@@ -396,8 +439,11 @@ impl SupervisorActor {
         }
     }
 
-    fn close(&mut self, key: Key, ctx: &Ctx) {
+    fn close(&mut self, key: Key, ctx: &mut Ctx) {
         if let Some(child) = self.children.get_mut(&key) {
+            if let Some(delay) = child.delay.take() {
+                ctx.cancel(delay);
+            }
             // One that could not be started here may be running elsewhere.
             if child.header().is_adopted_by(&ctx.slot.header) {
                 child.header().set_down();
@@ -528,17 +574,27 @@ impl SupervisorActor {
             plan::Child {
                 restart: terms.restart,
                 is_significant: terms.is_significant,
-                allowance: None,
+                allowance: terms.allowance(),
                 phase: Phase::Down,
                 is_owed: false,
             },
         );
-        let child = Child { seat, terms, failure: None, is_stuck: false, callers: Vec::new() };
+        let pace = terms.backoff.map(|backoff| Pace::new(backoff, seat.slot().header.id, system));
+        let child = Child {
+            seat,
+            terms,
+            failure: None,
+            pace,
+            delays: 0,
+            delay: None,
+            is_stuck: false,
+            callers: Vec::new(),
+        };
         self.children.insert(key, child);
         key
     }
 
-    fn forget(&mut self, key: Key, ctx: &Ctx) {
+    fn forget(&mut self, key: Key, ctx: &mut Ctx) {
         self.state.children.remove(&key);
         self.close(key, ctx);
         if let Some(child) = self.children.remove(&key) {

@@ -11,7 +11,10 @@ use crate::observe::NodeKind;
 use crate::slot::TypedSlot;
 use crate::system::System;
 
+use super::backoff::Backoff;
+use super::budget::Budget;
 use super::dynamic::{DynamicSpec, DynamicSupervisor};
+use super::health::HealthCheck;
 use super::seat::{Made, Seat};
 use super::shell::{SupervisorActor, supervisor_mailbox};
 
@@ -147,6 +150,10 @@ pub(crate) struct Terms {
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
     pub(crate) is_significant: bool,
+    pub(crate) backoff: Option<Backoff>,
+    /// Restarts it has to itself, and within which period.
+    pub(crate) allowance: Option<(u32, Duration)>,
+    pub(crate) health: Option<HealthCheck>,
 }
 
 #[derive(Clone)]
@@ -211,6 +218,25 @@ impl ChildSpec {
         self.on_terms(|terms| terms.is_significant = true)
     }
 
+    /// Delays its restarts. Nobody waits for it meanwhile but siblings that restart with it: those are stopped at once and
+    /// started when it is.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.on_terms(|terms| terms.backoff = Some(backoff))
+    }
+
+    /// Gives it this many restarts within this period, both ends included. When it needs one more it stays down in
+    /// quarantine, without a charge to its supervisor, until [`Supervisor::release_child`](super::Supervisor::release_child)
+    /// or a restart of the supervisor. Restarts within the allowance are charged to the supervisor as any. A start by a call
+    /// gives it the whole allowance again.
+    pub fn allowance(self, restarts: u32, period: Duration) -> Self {
+        self.on_terms(|terms| terms.allowance = Some((restarts, period)))
+    }
+
+    /// Ends it with [`Unhealthy`](super::Unhealthy) when it does not answer any more.
+    pub fn health(self, check: HealthCheck) -> Self {
+        self.on_terms(|terms| terms.health = Some(check))
+    }
+
     /// Its name in the supervisor and in the system.
     pub fn id(&self) -> &Arc<str> {
         &self.id
@@ -244,8 +270,13 @@ impl Unseated {
 }
 
 impl Terms {
+    /// The budget of its own allowance, unspent.
+    pub(crate) fn allowance(&self) -> Option<Budget> {
+        self.allowance.map(|(restarts, period)| Budget::new(restarts, period))
+    }
+
     pub(crate) fn new(restart: Restart, shutdown: Shutdown) -> Self {
-        Self { restart, shutdown, is_significant: false }
+        Self { restart, shutdown, is_significant: false, backoff: None, allowance: None, health: None }
     }
 }
 

@@ -22,6 +22,8 @@ const ASKED_PER_TURN: usize = 1024;
 pub(crate) enum Command {
     /// The turn of a child whose start failed.
     TryAgain(ActorId),
+    /// The delay of a child is over, the n-th it had.
+    Due(ActorId, u64),
 }
 
 pub(super) struct Keeper {
@@ -40,11 +42,20 @@ impl Actor for Keeper {
     }
 
     async fn handle(&mut self, command: Command, ctx: &mut Ctx) -> Result<(), ExitReason> {
-        let (id, next) = match command {
-            Command::TryAgain(id) => (id, self.table.try_again(id, Instant::now())),
-        };
-        let reason = ctx.system().slot(id).and_then(|slot| slot.header.last_exit()).map(|exit| exit.reason);
-        self.perform(id, reason.unwrap_or(ExitReason::NoProc), next, ctx).await
+        match command {
+            Command::TryAgain(id) => {
+                let next = self.table.try_again(id, Instant::now());
+                let exit = ctx.system().slot(id).and_then(|slot| slot.header.last_exit());
+                let reason = exit.map_or(ExitReason::NoProc, |exit| exit.reason);
+                self.perform(id, reason, next, ctx).await
+            }
+            Command::Due(id, nth) => {
+                if let Some(seat) = self.table.due(id, nth) {
+                    self.restart(id, &seat, ctx).await;
+                }
+                Ok(())
+            }
+        }
     }
 
     async fn signal(&mut self, signal: Signal, ctx: &mut Ctx) -> Result<(), ExitReason> {
@@ -76,9 +87,13 @@ impl Keeper {
     ) -> Result<(), ExitReason> {
         match next {
             Next::Nothing => {}
-            Next::Restart(seat) => {
+            Next::Restart(seat, delay) => {
                 seat.slot().header.set_restarting(ctx.id(), reason);
-                self.restart(id, &seat, ctx).await;
+                if delay.time.is_zero() {
+                    self.restart(id, &seat, ctx).await;
+                } else {
+                    ctx.send_after(delay.time, Command::Due(id, delay.nth));
+                }
             }
             // The executor takes no more tasks: it is being shut down, and no retry will change that.
             Next::TryAgain if reason.is_aborted() => return Err(ExitReason::Aborted),
@@ -106,8 +121,8 @@ impl Keeper {
             Ok(()) => {}
             Err(NotStarted::Stopping | NotStarted::Failed(_)) => return,
         }
-        if let Some(seat) = self.table.begin(id) {
-            seat.launch();
+        if let Some(begins) = self.table.begin(id) {
+            begins.launch();
         }
     }
 

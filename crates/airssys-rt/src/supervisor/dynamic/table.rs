@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::exit::{Exit, ExitReason};
 use crate::registry::NotEntered;
 use crate::slot::{AnySlot, TypedSlot};
 
+use super::super::backoff::Pace;
 use super::super::budget::Budget;
 use super::super::plan::IfStartFails;
 use super::super::seat::Seat;
@@ -37,9 +39,20 @@ struct Members {
     /// Children may be started.
     is_open: bool,
     budget: Budget,
-    by_id: HashMap<ActorId, Member, BuildHasherDefault<IdHasher>>,
+    by_id: ById<Member>,
+    /// What those need beside that have a backoff or an allowance.
+    extras: ById<Extra>,
     /// Significant children that have not ended for good.
     significant_len: usize,
+}
+
+type ById<T> = HashMap<ActorId, T, BuildHasherDefault<IdHasher>>;
+
+struct Extra {
+    pace: Option<Pace>,
+    allowance: Option<Budget>,
+    /// How many of its restarts were put off.
+    delays: u64,
 }
 
 struct Member {
@@ -48,7 +61,31 @@ struct Member {
     phase: Phase,
 }
 
+/// An incarnation that has begun, to be launched.
+pub(super) struct Begins {
+    pub(super) seat: Arc<dyn Seat>,
+    pub(super) terms: Arc<Terms>,
+    pub(super) incarnation: u32,
+}
+
+impl Extra {
+    fn begins(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.launched(Instant::now());
+        }
+    }
+}
+
 impl Member {
+    fn begin(&mut self, if_start_fails: IfStartFails) -> Begins {
+        self.phase = Phase::Up(if_start_fails);
+        Begins {
+            seat: self.seat.clone(),
+            terms: self.terms.clone(),
+            incarnation: self.seat.slot().header.begin(),
+        }
+    }
+
     fn had_started(&self) -> bool {
         self.seat.slot().header.had_started()
     }
@@ -68,10 +105,17 @@ enum Phase {
     Quarantined,
 }
 
+/// How long a restart is put off, and the how manieth that is of its child.
+#[derive(Clone, Copy)]
+pub(super) struct Delay {
+    pub(super) time: Duration,
+    pub(super) nth: u64,
+}
+
 /// What the supervisor's task has to do about a child.
 pub(super) enum Next {
     Nothing,
-    Restart(Arc<dyn Seat>),
+    Restart(Arc<dyn Seat>, Delay),
     TryAgain,
     Quarantine(Arc<dyn Seat>),
     GiveUp,
@@ -87,7 +131,8 @@ impl Table {
             members: Mutex::new(Members {
                 is_open: false,
                 budget,
-                by_id: HashMap::default(),
+                by_id: ById::default(),
+                extras: ById::default(),
                 significant_len: 0,
             }),
         }
@@ -115,6 +160,7 @@ impl Table {
     pub(super) fn clear(&self) {
         let mut members = self.lock();
         let left = std::mem::take(&mut members.by_id);
+        members.extras = ById::default();
         members.significant_len = 0;
         drop(members);
         for member in left.into_values() {
@@ -181,6 +227,15 @@ impl Table {
             phase: Phase::Up(IfStartFails::Forget),
         });
         members.significant_len += usize::from(terms.is_significant);
+        if terms.backoff.is_some() || terms.allowance.is_some() {
+            let mut extra = Extra {
+                pace: terms.backoff.map(|backoff| Pace::new(backoff, header.id, system)),
+                allowance: terms.allowance(),
+                delays: 0,
+            };
+            extra.begins();
+            members.extras.insert(header.id, extra);
+        }
         Ok(incarnation)
     }
 
@@ -262,13 +317,44 @@ impl Table {
         }
     }
 
-    /// Claims the slot of a child whose restart was decided, unless somebody terminated it meanwhile. Its place is free.
-    pub(super) fn begin(&self, id: ActorId) -> Option<Arc<dyn Seat>> {
+    /// A child whose delay is over, unless it was terminated or put off again meanwhile.
+    pub(super) fn due(&self, id: ActorId, nth: u64) -> Option<Arc<dyn Seat>> {
+        let members = self.lock();
+        let member = members.by_id.get(&id).filter(|member| member.phase == Phase::Waiting)?;
+        let is_latest = members.extras.get(&id).is_some_and(|extra| extra.delays == nth);
+        is_latest.then(|| member.seat.clone())
+    }
+
+    /// Claims the slot of a child whose restart was decided, unless somebody terminated it meanwhile. Its place is free, and
+    /// the caller launches it at once.
+    pub(super) fn begin(&self, id: ActorId) -> Option<Begins> {
         let mut members = self.lock();
         let member = members.by_id.get_mut(&id).filter(|member| member.phase == Phase::Waiting)?;
-        member.phase = Phase::Up(IfStartFails::TryAgain);
-        member.seat.slot().header.begin();
-        Some(member.seat.clone())
+        let begins = member.begin(IfStartFails::TryAgain);
+        members.extras.get_mut(&id).into_iter().for_each(Extra::begins);
+        Some(begins)
+    }
+
+    /// Claims the slot of a child in quarantine, as [`Table::begin`] does, with its whole allowance.
+    pub(super) fn release(&self, id: ActorId, name: &Arc<str>) -> Result<Begins, SupervisorError> {
+        let mut members = self.lock();
+        if !members.is_open {
+            return Err(SupervisorError::Gone);
+        }
+        let Some(member) = members.by_id.get_mut(&id) else {
+            return Err(SupervisorError::NoSuchChild { child: name.clone() });
+        };
+        // One that has just ended and is telling everyone is not yet where it can be released from.
+        if member.phase != Phase::Quarantined || !member.seat.slot().header.is_settled() {
+            return Err(SupervisorError::NotQuarantined { child: name.clone() });
+        }
+        let begins = member.begin(IfStartFails::Quarantine);
+        begins.seat.slot().mailbox.open();
+        if let Some(extra) = members.extras.get_mut(&id) {
+            extra.allowance.iter_mut().for_each(Budget::reset);
+            extra.begins();
+        }
+        Ok(begins)
     }
 
     /// Marks a child as ending and returns how long it may take; `None` if it was down and is forgotten already.
@@ -353,6 +439,9 @@ impl Locked for MutexGuard<'_, Members> {
     /// Forgets one child, whose slot is closed after the lock is gone.
     fn remove(mut self, id: ActorId) {
         let member = self.by_id.remove(&id);
+        if !self.extras.is_empty() {
+            self.extras.remove(&id);
+        }
         let (len, room) = (self.by_id.len(), self.by_id.capacity());
         if room > KEPT_ROOM_MAX && len < room / 8 {
             // A burst does not cost memory for ever.
@@ -371,14 +460,26 @@ impl Locked for MutexGuard<'_, Members> {
 
 impl Members {
     fn restart(&mut self, id: ActorId, at: Instant) -> Next {
-        if !self.budget.charge(at) {
-            return Next::GiveUp;
-        }
         let Some(member) = self.by_id.get_mut(&id) else {
             return Next::Nothing;
         };
+        let mut extra = self.extras.get_mut(&id);
+        if let Some(allowance) = extra.as_mut().and_then(|extra| extra.allowance.as_mut())
+            && !allowance.charge(at)
+        {
+            member.phase = Phase::Quarantined;
+            return Next::Quarantine(member.seat.clone());
+        }
+        if !self.budget.charge(at) {
+            return Next::GiveUp;
+        }
         member.phase = Phase::Waiting;
-        Next::Restart(member.seat.clone())
+        let delay = extra.map_or(Delay { time: Duration::ZERO, nth: 0 }, |extra| {
+            extra.delays += 1;
+            let time = extra.pace.as_mut().map_or(Duration::ZERO, |pace| pace.next_delay(at));
+            Delay { time, nth: extra.delays }
+        });
+        Next::Restart(member.seat.clone(), delay)
     }
 }
 
