@@ -31,9 +31,6 @@ use crate::sys::{Request, SysError, Tracing};
 use crate::testing;
 use crate::trace::TraceContext;
 
-/// An actor that has handled this many messages since it last waited looks for more for a moment before it waits again.
-const BUSY: u32 = 16;
-
 /// Starts an incarnation in a slot that was claimed with `begin`.
 pub(crate) fn launch<A, F>(slot: Arc<TypedSlot<A::Message>>, factory: F)
 where
@@ -169,7 +166,7 @@ fn work<A: Actor>(
                 Ok(did_something) => did_something,
                 Err(reason) => return reason,
             };
-            if !did_something && turn >= BUSY && ctx.batch.spin(&ctx.slot.mailbox) {
+            if !did_something && ctx.batch.spin(&ctx.slot.mailbox) {
                 continue;
             }
             if !did_something {
