@@ -1,9 +1,12 @@
 //! How a supervisor's stop meets a message in work, and what the actor knows of why.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use airssys_rt::{Actor, ChildSpec, Context, ExitReason, MailboxOptions, Strategy, SupervisorSpec, System};
+use airssys_rt::{
+    Actor, ChildSpec, Context, DynamicSpec, ExitReason, MailboxOptions, Strategy, SupervisorSpec, System,
+};
 
 /// Works a while on each message, and writes down how it is stopped.
 struct Worker {
@@ -106,4 +109,62 @@ async fn an_actor_knows_whether_it_is_stopped_to_be_started_again() {
     tokio::time::timeout(Duration::from_secs(5), restarted).await.expect("its sibling takes it along");
     assert!(system.shutdown(Duration::from_secs(10)).await.is_clean());
     assert_eq!(*notes.lock().expect("no panic"), ["stopped to restart", "stopped"]);
+}
+
+/// Counts those who stopped, and sees to it that a stage of the tree stops only after all of the one right of it.
+#[derive(Default)]
+struct Stages {
+    /// Of the right dynamic supervisor, of the worker between the two, of the left one.
+    stopped: [AtomicUsize; 3],
+    out_of_order: AtomicUsize,
+}
+
+struct Staged {
+    stages: Arc<Stages>,
+    stage: usize,
+    stage_before_len: usize,
+}
+
+impl Actor for Staged {
+    type Message = ();
+
+    async fn handle(&mut self, (): (), _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+        Ok(())
+    }
+
+    async fn stop(&mut self, _reason: &ExitReason, _ctx: &mut Context<Self>) {
+        let before =
+            self.stage.checked_sub(1).map_or(0, |stage| self.stages.stopped[stage].load(Ordering::SeqCst));
+        if before != self.stage_before_len {
+            self.stages.out_of_order.fetch_add(1, Ordering::SeqCst);
+        }
+        self.stages.stopped[self.stage].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_actors_stop_in_tree_order_in_bounded_time() {
+    const HALF: usize = 50_000;
+    let system = System::new();
+    let stages = Arc::new(Stages::default());
+    let staged = |stage, stage_before_len| {
+        let stages = stages.clone();
+        move || Staged { stages: stages.clone(), stage, stage_before_len }
+    };
+    let (left_spec, left) = ChildSpec::dynamic(&system, DynamicSpec::new("left"));
+    let (middle_spec, _middle) =
+        ChildSpec::worker(&system, "middle", MailboxOptions::default(), staged(1, HALF));
+    let (right_spec, right) = ChildSpec::dynamic(&system, DynamicSpec::new("right"));
+    let top = SupervisorSpec::new("top").child(left_spec).child(middle_spec).child(right_spec);
+    system.supervise(top).await.unwrap();
+    for n in 0..HALF {
+        left.spawn(format!("left-{n}"), MailboxOptions::default(), staged(2, 1)).await.unwrap();
+        right.spawn(format!("right-{n}"), MailboxOptions::default(), staged(0, 0)).await.unwrap();
+    }
+    let report = system.shutdown(Duration::from_secs(30)).await;
+    assert!(report.is_clean(), "{} killed, {} stuck", report.killed.len(), report.stuck.len());
+    let stopped = stages.stopped.each_ref().map(|count| count.load(Ordering::SeqCst));
+    assert_eq!(stopped, [HALF, 1, HALF]);
+    assert_eq!(stages.out_of_order.load(Ordering::SeqCst), 0);
+    assert!(system.tree().is_empty());
 }
