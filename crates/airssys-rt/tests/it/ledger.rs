@@ -374,10 +374,8 @@ impl Books {
         let book = self.supervisors.get_mut(name).expect("only supervisors give up");
         book.era.gave_up = true;
         let mut charges = book.era.restarts.values().sum::<u32>() + book.era.failed_starts;
-        if book.strategy == Strategy::OneForOne {
-            // A restart is charged when it begins and told when it is through, and others begin meanwhile.
-            charges += book.era.ends.values().sum::<u32>();
-        }
+        // A restart is charged when it begins and told when it is through, and others begin meanwhile.
+        charges += book.era.ends.values().sum::<u32>();
         // Failed starts of children that were added by hand are not in the books.
         if charges < book.intensity && !book.is_manual {
             let intensity = book.intensity;
