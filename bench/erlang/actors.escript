@@ -1,10 +1,10 @@
 #!/usr/bin/env escript
+%%! +S 2:2 +P 2000000
 %% The workloads of suite `rt` in Erlang/OTP, with the same counts and the same regions.
 %%
 %% Without arguments it reads lines `KIND WORKLOAD` and answers each with one line of numbers. KIND is `otp`, gen_servers
 %% below a supervisor, or `plain`, processes that receive, with mailboxes off their heaps. With `idle COUNT` it measures what
 %% idle gen_servers keep, prints three numbers and ends.
-%%! +S 2:2 +P 2000000
 -module(airssys_bench_actors).
 -mode(compile).
 -behaviour(gen_server).
@@ -18,8 +18,8 @@
 -define(RING, 100).
 -define(HOPS, 100000).
 -define(HOPS_WARM, 2000).
--define(SPAWNS, 2000).
--define(RESTARTS, 200).
+-define(SPAWNS, 5000).
+-define(RESTARTS, 500).
 -define(BACKLOG, 1000000).
 -define(KILLS, 500).
 -define(KILLS_BACKLOG, 1000).

@@ -145,11 +145,17 @@ pub(crate) fn measure(compare: bool, only: Option<&str>) -> Outcome<Report> {
         let mut collected = Collected::new(&contestants);
         take_turns(contestants.len(), runs, |index, run| {
             let contestant = contestants[index];
+            if collected.missing[index].is_some() {
+                return Ok(());
+            }
             eprintln!("{}: run {run} of {runs}: {}", workload.name(), contestant.title());
-            match (contestant.round)(&runtime, workload).map_err(|source| Failed::new(contestant, source))? {
-                Round::Measured(samples) if run > 0 => collected.add(index, samples),
-                Round::Measured(_) => {}
-                Round::Missing(reason) => collected.missing[index] = Some(reason),
+            match (contestant.round)(&runtime, workload) {
+                Ok(Round::Measured(samples)) if run > 0 => collected.add(index, samples),
+                Ok(Round::Measured(_)) => {}
+                Ok(Round::Missing(reason)) => {
+                    collected.missing[index] = Some(format!("not applicable: {reason}"));
+                }
+                Err(error) => collected.failed(index, error)?,
             }
             Ok(())
         })?;
@@ -170,7 +176,7 @@ fn measure_idle(report: &mut Report, contestants: &[Contestant]) -> Outcome<()> 
         take_turns(contestants.len(), size.runs, |index, run| {
             let contestant = contestants[index];
             // Every process is cold, and to warm up another one would not help it.
-            if run == 0 {
+            if run == 0 || collected.missing[index].is_some() {
                 return Ok(());
             }
             if let Some(last) = &last[index]
@@ -184,11 +190,14 @@ fn measure_idle(report: &mut Report, contestants: &[Contestant]) -> Outcome<()> 
                 return Ok(());
             }
             eprintln!("{IDLE}: run {run} of {}: {}, {} actors", size.runs, contestant.title(), size.actors);
-            let idle = idle::in_a_process(&contestant.title(), size)
-                .map_err(|source| Failed::new(contestant, source))?;
-            collected.add(index, idle.samples(size));
-            last[index] = Some(idle);
-            Ok(())
+            match idle::in_a_process(&contestant.title(), size) {
+                Ok(idle) => {
+                    collected.add(index, idle.samples(size));
+                    last[index] = Some(idle);
+                    Ok(())
+                }
+                Err(error) => collected.failed(index, error),
+            }
         })?;
     }
     collected.report(report, IDLE);
@@ -225,7 +234,8 @@ struct Collected<'a> {
     contestants: &'a [&'a Contestant],
     /// Of each contestant, in the order of its metrics.
     series: Vec<Vec<Collecting>>,
-    missing: Vec<Option<&'static str>>,
+    /// Why there is nothing of a contestant, or nothing more.
+    missing: Vec<Option<String>>,
 }
 
 struct Collecting {
@@ -251,6 +261,16 @@ impl<'a> Collected<'a> {
                 None => series.push(Collecting { metric, unit, samples: vec![value] }),
             }
         }
+    }
+
+    /// What another system fails in is said and not measured. What we or the baseline fail in ends the suite.
+    fn failed(&mut self, contestant: usize, source: Box<dyn std::error::Error + Send + Sync>) -> Outcome<()> {
+        let subject = self.contestants[contestant].title();
+        if [TokioMpsc::NAME, Airssys::NAME].contains(&self.contestants[contestant].name) {
+            return Err(Failed { subject, source }.into());
+        }
+        self.missing[contestant] = Some(format!("failed: {source}"));
+        Ok(())
     }
 
     /// Metric by metric; the ratios are to the first contestant, where it has the metric.
@@ -279,7 +299,7 @@ impl<'a> Collected<'a> {
         }
         for (contestant, missing) in self.contestants.iter().zip(&self.missing) {
             if let Some(reason) = missing {
-                report.note(format!("{workload}: {} not applicable: {reason}", contestant.title()));
+                report.note(format!("{workload}: {} {reason}", contestant.title()));
             }
         }
     }
@@ -290,12 +310,6 @@ impl<'a> Collected<'a> {
 struct Failed {
     subject: String,
     source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl Failed {
-    fn new(contestant: &Contestant, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        Failed { subject: contestant.title(), source }
-    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Ours: actors with a name, a bounded mailbox that makes senders wait, and a supervisor that restarts them.
+//! Ours: actors with a name, a bounded mailbox that makes senders wait, and a dynamic supervisor that restarts them.
 //!
 //! Nothing but the public API of airssys-rt. Requests have five seconds.
 
@@ -142,8 +142,7 @@ impl Actor for Counting {
                     next.try_tell(Message::Token(hops_left)).map_err(|_| Broken::Refused)?;
                 }
             }
-            // Boxed, so that idle actors do not carry what they await once.
-            Message::Block => Box::pin(self.worker.block()).await,
+            Message::Block => self.worker.block().await,
             Message::Crash => self.worker.crash(),
         }
         Ok(())

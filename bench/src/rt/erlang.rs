@@ -78,7 +78,8 @@ fn round(server: &mut Option<Server>, kind: &'static str, workload: Workload) ->
 
 /// In an Erlang of its own.
 fn idle(actors: u64) -> Outcome<Idle> {
-    let output = Command::new("escript").args([SCRIPT, "idle", &actors.to_string()]).output()?;
+    let mut command = Command::new("escript");
+    let output = command.args([SCRIPT, "idle", &actors.to_string()]).stderr(Stdio::inherit()).output()?;
     let answer = String::from_utf8(output.stdout)?;
     match numbers(&answer)?[..] {
         [heap, resident, heap_after_answer] => Ok(Idle { heap, resident, heap_after_answer }),

@@ -10,6 +10,7 @@
 )]
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::subject::{Plan, Subject};
@@ -23,7 +24,7 @@ const ACTORS_BEFORE: u64 = 100;
 /// Until everything that was started has come to rest.
 const REST: Duration = Duration::from_millis(100);
 /// A subject may take this part of what the machine could give.
-const MEMORY_SHARE: f64 = 0.5;
+const MEMORY_SHARE: f64 = 0.25;
 
 /// How many actors, in how many processes.
 pub(super) struct Size {
@@ -88,18 +89,13 @@ pub(super) fn in_a_process(subject: &str, size: &Size) -> Outcome<Idle> {
 
 /// Measures in this process. What was started is left to the end of the process.
 pub(super) async fn here<S: Subject>(actors: u64) -> Outcome<Idle> {
-    let subject = S::new().await?;
-    let plan = Plan::new(&Gauge::new());
-    let mut addresses = Vec::with_capacity((ACTORS_BEFORE + actors) as usize);
-    for _ in 0..ACTORS_BEFORE {
-        addresses.push(subject.start(plan.clone()).await?);
-    }
+    let subject = Arc::new(S::new().await?);
+    let addresses = Vec::with_capacity((ACTORS_BEFORE + actors) as usize);
+    let addresses = start(&subject, addresses, ACTORS_BEFORE).await?;
     tokio::time::sleep(REST).await;
     let resident_before = resident_bytes()?;
     heap::begin();
-    for _ in 0..actors {
-        addresses.push(subject.start(plan.clone()).await?);
-    }
+    let addresses = start(&subject, addresses, actors).await?;
     tokio::time::sleep(REST).await;
     let live = heap::counts().live_bytes;
     let resident = resident_bytes()?;
@@ -118,6 +114,23 @@ pub(super) async fn here<S: Subject>(actors: u64) -> Outcome<Idle> {
         resident: each(resident - resident_before),
         heap_after_answer: each(live_after_answer as f64),
     })
+}
+
+/// Adds so many actors.
+async fn start<S: Subject>(
+    subject: &Arc<S>,
+    mut addresses: Vec<S::Address>,
+    actors: u64,
+) -> Outcome<Vec<S::Address>> {
+    let starter = subject.clone();
+    let started = subject.run(async move {
+        let plan = Plan::new(&Gauge::new());
+        for _ in 0..actors {
+            addresses.push(starter.start(plan.clone()).await?);
+        }
+        Ok(addresses)
+    });
+    started.await?
 }
 
 #[derive(Debug, thiserror::Error)]

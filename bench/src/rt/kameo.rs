@@ -166,7 +166,7 @@ impl Message<Token> for Counting {
 
     async fn handle(&mut self, Token(hops_left): Token, ctx: &mut Context<Self, ()>) {
         if let (Some(hops_left), Some(next)) = (self.worker.token(hops_left), &self.next)
-            && next.tell(Token(hops_left)).send().await.is_err()
+            && next.tell(Token(hops_left)).try_send().is_err()
         {
             ctx.stop();
         }

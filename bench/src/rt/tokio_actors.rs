@@ -132,7 +132,7 @@ impl Actor for Counting {
             Message::Next(next) => self.next = Some(next),
             Message::Token(hops_left) => {
                 if let (Some(hops_left), Some(next)) = (self.worker.token(hops_left), &self.next) {
-                    next.notify(Message::Token(hops_left)).await.map_err(failed)?;
+                    next.try_notify(Message::Token(hops_left)).map_err(failed)?;
                 }
             }
             Message::Block => self.worker.block().await,

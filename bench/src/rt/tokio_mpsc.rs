@@ -93,7 +93,7 @@ async fn work(mut worker: Worker, mut messages: mpsc::Receiver<Message>) {
             Message::Next(next) => to = Some(next),
             Message::Token(hops_left) => {
                 if let (Some(hops_left), Some(next)) = (worker.token(hops_left), &to)
-                    && next.send(Message::Token(hops_left)).await.is_err()
+                    && next.try_send(Message::Token(hops_left)).is_err()
                 {
                     return;
                 }

@@ -3,6 +3,7 @@
 //! A [`Worker`] is the state of one actor, the same in each subject. It counts for itself; only the last message of its
 //! share touches the [`Gauge`] that it has in common with the others.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -65,10 +66,13 @@ impl Worker {
         panic!("{CRASH}")
     }
 
-    /// A message that takes until [`Gauge::go_on`].
-    pub(super) async fn block(&self) {
-        self.gauge.reached(1, 0);
-        self.gauge.gate.notified().await;
+    /// A message that takes until [`Gauge::go_on`]. Boxed, so that idle actors do not carry what they await once.
+    pub(super) fn block(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let gauge = self.gauge.clone();
+        Box::pin(async move {
+            gauge.reached(1, 0);
+            gauge.gate.notified().await;
+        })
     }
 }
 

@@ -22,8 +22,10 @@ const ASKS_WARM: u64 = 2_000;
 const RING: usize = 100;
 const HOPS: u64 = 100_000;
 const HOPS_WARM: u64 = 2_000;
-const SPAWNS: u64 = 2_000;
-const RESTARTS: u64 = 200;
+const SPAWNS: u64 = 5_000;
+const RESTARTS: u64 = 500;
+/// Their events fit where events wait for who reads them, so that none is missed.
+const RESTARTS_SEEN: u64 = 200;
 const BACKLOG: u64 = 1_000_000;
 const KILLS: u64 = 500;
 const KILLS_BACKLOG: u64 = 1_000;
@@ -212,10 +214,10 @@ async fn restart<S: Subject>() -> Outcome<Vec<Sample>> {
     let took = stage.crash(RESTARTS).await?;
     let mut samples = vec![microseconds("us_from_panic_to_answer", took)];
     // A second pass: who listens to events slows down what it listens to.
-    if let Some(restarts) = stage.subject.restarts(RESTARTS) {
-        stage.crash(RESTARTS).await?;
+    if let Some(restarts) = stage.subject.restarts(RESTARTS_SEEN) {
+        stage.crash(RESTARTS_SEEN).await?;
         let times = tokio::time::timeout(STALLED, restarts).await.map_err(|_| Broken::Stalled)???;
-        let took = times.iter().sum::<Duration>() / RESTARTS as u32;
+        let took = times.iter().sum::<Duration>() / RESTARTS_SEEN as u32;
         samples.push(microseconds("us_from_end_to_ready", took));
     }
     stage.end().await?;
