@@ -10,7 +10,6 @@ use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -171,7 +170,7 @@ pub(crate) struct Control {
     task: Option<Waker>,
     /// Who waits for the start or the end; more than one are in [`Rare::observers`].
     observer: Option<Waker>,
-    parent: Option<Weak<AnySlot>>,
+    pub(crate) parent: Option<Weak<AnySlot>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -183,7 +182,7 @@ pub(crate) struct Rare {
     /// How it ends.
     end: Option<ExitReason>,
     last_exit: Option<Exit>,
-    ended_at: Option<Instant>,
+    pub(crate) ended_at: Option<Instant>,
     observers: Vec<Waker>,
     pub(crate) notices: VecDeque<Signal>,
     requests: VecDeque<Request>,
@@ -210,6 +209,10 @@ impl Control {
         self.rare.as_ref().map_or_else(Offspring::default, |rare| rare.children.clone())
     }
 
+    pub(crate) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -234,24 +237,6 @@ impl Control {
     fn take_observers(&mut self) -> (Option<Waker>, Vec<Waker>) {
         let others = self.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.observers));
         (self.observer.take(), others)
-    }
-
-    /// A start succeeded. If it was a restart, writes it down.
-    fn log_restart(&mut self) -> Option<(ActorId, RestartRecord)> {
-        let rare = self.rare.as_deref_mut()?;
-        let log = rare.restart_log.as_mut()?;
-        let (supervisor, reason) = log.due.take()?;
-        let at = Instant::now();
-        let took = rare.ended_at.map_or(Duration::ZERO, |ended_at| at.duration_since(ended_at));
-        let record = RestartRecord { at, reason, took };
-        log.add(record.clone());
-        Some((supervisor, record))
-    }
-
-    /// The latest restarts, oldest first.
-    pub(crate) fn history(&self) -> Vec<RestartRecord> {
-        let log = self.rare.as_ref().and_then(|rare| rare.restart_log.as_ref());
-        log.map_or_else(Vec::new, |log| log.records())
     }
 
     /// A signal can be delivered.
@@ -354,15 +339,25 @@ impl Header {
         true
     }
 
-    /// The supervisor's or the system's wish: ends an actor that traps exits as well, though after the message in work.
-    pub(crate) fn request_stop(&self, reason: ExitReason) {
+    /// The supervisor's or the system's wish: ends an actor that traps exits as well, though after the message in work. Returns
+    /// which incarnation was asked.
+    pub(crate) fn request_stop(&self, reason: ExitReason) -> u32 {
         let mut control = self.lock();
-        if !control.is_alive() {
-            return;
+        let incarnation = control.incarnation;
+        if control.is_alive() {
+            let flag = if control.trap_exits || control.finish_message { STOP } else { EXIT };
+            control.request_exit(reason);
+            self.raise(control, flag);
         }
-        let flag = if control.trap_exits || control.finish_message { STOP } else { EXIT };
-        control.request_exit(reason);
-        self.raise(control, flag);
+        incarnation
+    }
+
+    /// Kills this incarnation, if it is still there.
+    pub(crate) fn kill(&self, incarnation: u32) {
+        let control = self.lock();
+        if control.incarnation == incarnation && control.is_alive() {
+            self.raise(control, KILL);
+        }
     }
 
     /// Ends this incarnation, if it is still there, at its next await, whether it traps exits or not.
@@ -424,32 +419,6 @@ impl Header {
         notice
     }
 
-    /// Puts the slot under a supervisor. False if it is under another one that lives.
-    pub(crate) fn adopt(&self, parent: &Arc<AnySlot>) -> bool {
-        {
-            let mut control = self.lock();
-            if control.parent.is_none() {
-                control.parent = Some(Arc::downgrade(parent));
-                return true;
-            }
-        }
-        let current = self.parent();
-        if current.is_some_and(|current| !Arc::ptr_eq(&current, parent) && current.header.lock().is_alive()) {
-            return false;
-        }
-        self.lock().parent = Some(Arc::downgrade(parent));
-        true
-    }
-
-    /// Takes the slot from under its supervisor, so that another may have it.
-    pub(crate) fn disown(&self) {
-        self.lock().parent = None;
-    }
-
-    pub(crate) fn is_adopted_by(&self, supervisor: &Header) -> bool {
-        self.parent().is_some_and(|parent| std::ptr::eq(&parent.header, supervisor))
-    }
-
     /// Claims a settled slot for a new incarnation, and returns its number.
     pub(crate) fn begin(&self) -> u32 {
         let mut control = self.lock();
@@ -469,22 +438,8 @@ impl Header {
         control.incarnation
     }
 
-    /// Shows that a start will follow, by whom and after which end. An incarnation that is still there shows its own state.
-    pub(crate) fn set_restarting(&self, supervisor: ActorId, reason: ExitReason) {
-        let mut control = self.lock();
-        control.restart_follows = true;
-        control.rare_mut().restart_log.get_or_insert_default().due = Some((supervisor, reason));
-        if control.state == NodeState::Down {
-            control.state = NodeState::Restarting;
-        }
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
-    }
-
-    pub(crate) fn has_parent(&self) -> bool {
-        self.lock().parent.is_some()
     }
 
     /// The start succeeded.
@@ -511,18 +466,6 @@ impl Header {
             });
         }
         observer.into_iter().chain(others).for_each(Waker::wake);
-    }
-
-    /// No start will follow. An incarnation that is still there shows its own state.
-    pub(crate) fn set_down(&self) {
-        let mut control = self.lock();
-        control.restart_follows = false;
-        if let Some(log) = control.existing_rare().and_then(|rare| rare.restart_log.as_mut()) {
-            log.due = None;
-        }
-        if matches!(control.state, NodeState::Restarting | NodeState::Quarantined) {
-            control.state = NodeState::Down;
-        }
     }
 
     pub(crate) fn set_state(&self, state: NodeState) {
@@ -577,12 +520,27 @@ impl Header {
 
     /// Ready when no incarnation lives here and everyone concerned was told.
     pub(crate) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut control = self.lock();
+        self.poll_settle(self.lock(), cx)
+    }
+
+    fn poll_settle(&self, mut control: MutexGuard<'_, Control>, cx: &Context<'_>) -> Poll<()> {
         if control.settled {
             return Poll::Ready(());
         }
         control.observe(cx.waker());
         Poll::Pending
+    }
+
+    /// As [`Header::poll_settled`], for one incarnation: a later one is not waited for.
+    pub(crate) async fn settled_as(&self, incarnation: u32) {
+        poll_fn(|cx| {
+            let control = self.lock();
+            if control.incarnation != incarnation {
+                return Poll::Ready(());
+            }
+            self.poll_settle(control, cx)
+        })
+        .await;
     }
 
     pub(crate) async fn start_outcome(&self) -> Result<(), Exit> {
@@ -612,10 +570,6 @@ impl Header {
 
     pub(crate) fn last_exit(&self) -> Option<Exit> {
         self.lock().last_exit().cloned()
-    }
-
-    pub(crate) fn parent(&self) -> Option<Arc<AnySlot>> {
-        self.lock().parent.as_ref()?.upgrade()
     }
 
     /// How the incarnation ends, once its state is gone.

@@ -101,14 +101,19 @@ impl Supervisor {
 
     /// Stops the children in reverse and then the supervisor, and waits for it. A supervisor above may restart it.
     pub async fn stop(&self) -> Exit {
-        self.address.0.header.request_stop(ExitReason::Shutdown);
-        self.wait().await
+        let incarnation = self.address.0.header.request_stop(ExitReason::Shutdown);
+        self.end_of(incarnation).await
     }
 
     /// Waits for the supervisor's end. Cancel safe.
     pub async fn wait(&self) -> Exit {
+        self.end_of(self.address.0.header.incarnation()).await
+    }
+
+    /// A supervisor above may have started it again by the time we look.
+    async fn end_of(&self, incarnation: u32) -> Exit {
         let header = &self.address.0.header;
-        header.settled().await;
+        header.settled_as(incarnation).await;
         header.last_exit().expect("a handle is made after the first start, so what is settled has ended")
     }
 

@@ -168,13 +168,13 @@ impl DynamicSupervisor {
     pub async fn terminate_child(&self, id: impl Into<Arc<str>>) -> Result<(), SupervisorError> {
         let child = id.into();
         let slot = self.find(&child)?;
-        let Some(shutdown) = self.table.terminate(slot.header.id, &child)? else {
+        let Some((shutdown, asked)) = self.table.terminate(slot.header.id, &child)? else {
             return Ok(());
         };
         let (reply, outcome) = reply(None);
         let table = self.table.clone();
         ending::beside(&self.slot.header, async move {
-            let outcome = ending::end(&slot.header, shutdown).await;
+            let outcome = ending::ended(&slot.header, shutdown, asked).await;
             table.terminated(slot.header.id);
             // The caller may have left; the child is ended all the same.
             drop(reply.send(outcome));
@@ -212,14 +212,18 @@ impl DynamicSupervisor {
 
     /// Stops all children in parallel and then the supervisor, and waits for it. A supervisor above may restart it.
     pub async fn stop(&self) -> Exit {
-        self.slot.header.request_stop(ExitReason::Shutdown);
-        self.wait().await
+        let incarnation = self.slot.header.request_stop(ExitReason::Shutdown);
+        self.end_of(incarnation).await
     }
 
     /// Waits for the supervisor's end; [`ExitReason::NoProc`] if it was not started yet. Cancel safe.
     pub async fn wait(&self) -> Exit {
+        self.end_of(self.slot.header.incarnation()).await
+    }
+
+    async fn end_of(&self, incarnation: u32) -> Exit {
         let header = &self.slot.header;
-        header.settled().await;
+        header.settled_as(incarnation).await;
         header.last_exit().unwrap_or_else(|| Exit {
             id: header.id,
             name: header.name.clone(),

@@ -26,26 +26,47 @@ pub(crate) enum Ended {
     Stuck,
 }
 
-/// Ends a child in the time its specification gives it.
+/// One incarnation that was told to end. A later one in its place is neither waited for nor killed.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    incarnation: u32,
+    at: Instant,
+}
+
+/// Ends a child in the time its terms give it.
 pub(crate) async fn end(header: &Header, shutdown: Shutdown) -> Ended {
-    let asked_at = Instant::now();
-    ask(header, shutdown);
-    match limit(shutdown) {
-        None => wait_for_ever(header).await,
-        Some(limit) => {
-            if settles_by(header, asked_at, limit).await {
-                return Ended::Gone;
-            }
-            kill(header).await
-        }
-    }
+    ended(header, shutdown, ask(header, shutdown)).await
 }
 
 /// The first step of an end; the others follow from the time that it gives.
-pub(crate) fn ask(header: &Header, shutdown: Shutdown) {
-    match shutdown {
-        Shutdown::Brutal => drop(header.exit(ExitReason::Killed)),
+pub(crate) fn ask(header: &Header, shutdown: Shutdown) -> Asked {
+    let incarnation = match shutdown {
+        Shutdown::Brutal => {
+            let incarnation = header.incarnation();
+            header.kill(incarnation);
+            incarnation
+        }
         Shutdown::After(_) | Shutdown::Infinity => header.request_stop(ExitReason::Shutdown),
+    };
+    Asked { incarnation, at: Instant::now() }
+}
+
+/// As [`ask`], but its handler is not waited for and its end has this reason.
+pub(crate) fn expel(header: &Header, incarnation: u32, reason: ExitReason) -> Asked {
+    header.expel(incarnation, reason);
+    Asked { incarnation, at: Instant::now() }
+}
+
+/// The rest of an end.
+pub(crate) async fn ended(header: &Header, shutdown: Shutdown, asked: Asked) -> Ended {
+    match limit(shutdown) {
+        None => wait_for_ever(header, asked).await,
+        Some(limit) => {
+            if settles_within(header, asked, limit).await {
+                return Ended::Gone;
+            }
+            mourn(header, kill(header, asked)).await
+        }
     }
 }
 
@@ -59,40 +80,40 @@ pub(crate) fn limit(shutdown: Shutdown) -> Option<Duration> {
 }
 
 /// Whether a child is gone when its time is over. An unlimited time ends after any clock does.
-pub(crate) async fn settles_by(header: &Header, asked_at: Instant, limit: Duration) -> bool {
-    match asked_at.checked_add(limit) {
-        Some(deadline) => timeout_at(deadline, header.settled()).await.is_ok(),
+pub(crate) async fn settles_within(header: &Header, asked: Asked, limit: Duration) -> bool {
+    let settled = header.settled_as(asked.incarnation);
+    match asked.at.checked_add(limit) {
+        Some(deadline) => timeout_at(deadline, settled).await.is_ok(),
         None => {
-            header.settled().await;
+            settled.await;
             true
         }
     }
 }
 
-/// Kills, and waits for as long as a kill may take.
-pub(crate) async fn kill(header: &Header) -> Ended {
-    header.exit(ExitReason::Killed);
-    let killed_at = Instant::now();
-    mourn(header, killed_at).await
+/// The last step of an end.
+pub(crate) fn kill(header: &Header, asked: Asked) -> Asked {
+    header.kill(asked.incarnation);
+    Asked { at: Instant::now(), ..asked }
 }
 
-/// Waits for one that was killed. Who is not gone in time is reported.
-pub(crate) async fn mourn(header: &Header, killed_at: Instant) -> Ended {
-    if settles_by(header, killed_at, STUCK_AFTER).await {
+/// Waits for one that was killed, for as long as a kill may take. Who is not gone then is reported.
+pub(crate) async fn mourn(header: &Header, killed: Asked) -> Ended {
+    if settles_within(header, killed, STUCK_AFTER).await {
         return Ended::Gone;
     }
-    report_stuck(header, killed_at.elapsed());
+    report_stuck(header, killed.at.elapsed());
     Ended::Stuck
 }
 
 /// Waits without a limit of time, but not for one that somebody killed and that is stuck.
-pub(crate) async fn wait_for_ever(header: &Header) -> Ended {
+pub(crate) async fn wait_for_ever(header: &Header, asked: Asked) -> Ended {
     loop {
-        let killed = header.is_killed().then(Instant::now);
-        if timeout(STUCK_AFTER, header.settled()).await.is_ok() {
+        let killed_at = header.is_killed().then(Instant::now);
+        if timeout(STUCK_AFTER, header.settled_as(asked.incarnation)).await.is_ok() {
             return Ended::Gone;
         }
-        if let Some(killed_at) = killed {
+        if let Some(killed_at) = killed_at {
             report_stuck(header, killed_at.elapsed());
             return Ended::Stuck;
         }

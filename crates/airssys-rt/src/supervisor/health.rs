@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::address::Address;
 use crate::exit::ExitReason;
@@ -121,17 +121,9 @@ pub(crate) fn watch(slot: &Arc<AnySlot>, incarnation: u32, check: HealthCheck, s
         let failures = find_unhealthy(&watched, &check).await;
         let reason = ExitReason::error(Unhealthy { failures });
         tracing::warn!(actor = %header.name, id = header.id.as_u64(), %reason, "child is unhealthy");
-        let asked_at = Instant::now();
-        header.expel(incarnation, reason);
-        // From here on like a child that is to stop, only that its handler is not waited for.
-        match ending::limit(shutdown) {
-            None => drop(ending::wait_for_ever(header).await),
-            Some(limit) => {
-                if !ending::settles_by(header, asked_at, limit).await {
-                    drop(ending::kill(header).await);
-                }
-            }
-        }
+        let asked = ending::expel(header, incarnation, reason);
+        // Like any child that is to end. Who is stuck is reported, and ends this task when it is gone.
+        drop(ending::ended(header, shutdown, asked).await);
     });
 }
 

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use crate::actor::ActorId;
 use crate::exit::ExitReason;
+use crate::observe::NodeState;
+use crate::slot::{Control, Header};
 
 /// Restarts remembered of each child.
 const RECORDS_MAX: usize = 16;
@@ -42,5 +44,49 @@ impl RestartLog {
     /// Oldest first.
     pub(crate) fn records(&self) -> Vec<RestartRecord> {
         self.records.iter().cloned().collect()
+    }
+}
+
+impl Control {
+    /// A start succeeded. If it was a restart, writes it down.
+    pub(crate) fn log_restart(&mut self) -> Option<(ActorId, RestartRecord)> {
+        let rare = self.existing_rare()?;
+        let log = rare.restart_log.as_mut()?;
+        let (supervisor, reason) = log.due.take()?;
+        let at = Instant::now();
+        let took = rare.ended_at.map_or(Duration::ZERO, |ended_at| at.duration_since(ended_at));
+        let record = RestartRecord { at, reason, took };
+        log.add(record.clone());
+        Some((supervisor, record))
+    }
+
+    /// The latest restarts, oldest first.
+    pub(crate) fn history(&self) -> Vec<RestartRecord> {
+        let log = self.rare().and_then(|rare| rare.restart_log.as_ref());
+        log.map_or_else(Vec::new, |log| log.records())
+    }
+}
+
+impl Header {
+    /// Shows that a start will follow, by whom and after which end. An incarnation that is still there shows its own state.
+    pub(crate) fn set_restarting(&self, supervisor: ActorId, reason: ExitReason) {
+        let mut control = self.lock();
+        control.restart_follows = true;
+        control.rare_mut().restart_log.get_or_insert_default().due = Some((supervisor, reason));
+        if control.state == NodeState::Down {
+            control.state = NodeState::Restarting;
+        }
+    }
+
+    /// No start will follow. An incarnation that is still there shows its own state.
+    pub(crate) fn set_down(&self) {
+        let mut control = self.lock();
+        control.restart_follows = false;
+        if let Some(log) = control.existing_rare().and_then(|rare| rare.restart_log.as_mut()) {
+            log.due = None;
+        }
+        if matches!(control.state, NodeState::Restarting | NodeState::Quarantined) {
+            control.state = NodeState::Down;
+        }
     }
 }

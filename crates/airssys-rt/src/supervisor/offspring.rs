@@ -85,3 +85,39 @@ impl Offspring {
         }
     }
 }
+
+impl Header {
+    /// Puts the slot under a supervisor. False if it is under another one that lives.
+    pub(crate) fn adopt(&self, parent: &Arc<AnySlot>) -> bool {
+        {
+            let mut control = self.lock();
+            if control.parent.is_none() {
+                control.parent = Some(Arc::downgrade(parent));
+                return true;
+            }
+        }
+        let current = self.parent();
+        if current.is_some_and(|current| !Arc::ptr_eq(&current, parent) && current.header.lock().is_alive()) {
+            return false;
+        }
+        self.lock().parent = Some(Arc::downgrade(parent));
+        true
+    }
+
+    /// Takes the slot from under its supervisor, so that another may have it.
+    pub(crate) fn disown(&self) {
+        self.lock().parent = None;
+    }
+
+    pub(crate) fn is_adopted_by(&self, supervisor: &Header) -> bool {
+        self.parent().is_some_and(|parent| std::ptr::eq(&parent.header, supervisor))
+    }
+
+    pub(crate) fn has_parent(&self) -> bool {
+        self.lock().parent.is_some()
+    }
+
+    pub(crate) fn parent(&self) -> Option<Arc<AnySlot>> {
+        self.lock().parent.as_ref()?.upgrade()
+    }
+}

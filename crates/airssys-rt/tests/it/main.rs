@@ -27,6 +27,7 @@ mod supervision_backoff;
 mod supervision_dynamic;
 mod supervision_health;
 mod supervision_quarantine;
+mod supervision_seeded;
 mod supervision_significant;
 mod supervision_waiting;
 mod system;

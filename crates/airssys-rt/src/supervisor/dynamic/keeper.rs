@@ -128,35 +128,34 @@ impl Keeper {
 
     /// Asks all at once, kills each when its own time is over, and forgets them.
     async fn stop_all(&self) {
-        let asked_at = Instant::now();
-        let mut left = self.table.close();
-        for (n, (seat, shutdown)) in left.iter().enumerate() {
-            ending::ask(&seat.slot().header, *shutdown);
+        let mut left = Vec::new();
+        for (n, (seat, shutdown)) in self.table.close().into_iter().enumerate() {
+            let asked = ending::ask(&seat.slot().header, shutdown);
+            left.push((seat, ending::limit(shutdown), asked));
             if n % ASKED_PER_TURN == ASKED_PER_TURN - 1 {
                 give_way().await;
             }
         }
-        left.sort_by_key(|(_, shutdown)| ending::limit(*shutdown).unwrap_or(Duration::MAX));
+        left.sort_by_key(|(_, limit, _)| limit.unwrap_or(Duration::MAX));
         let mut killed = Vec::new();
         let mut unlimited = Vec::new();
-        for (seat, shutdown) in &left {
+        for (seat, limit, asked) in &left {
             let header = &seat.slot().header;
-            match ending::limit(*shutdown) {
-                None => unlimited.push(header),
+            match limit {
+                None => unlimited.push((header, *asked)),
                 Some(limit) => {
-                    if !ending::settles_by(header, asked_at, limit).await {
-                        header.exit(ExitReason::Killed);
-                        killed.push((header, Instant::now()));
+                    if !ending::settles_within(header, *asked, *limit).await {
+                        killed.push((header, ending::kill(header, *asked)));
                     }
                 }
             }
         }
-        for (header, killed_at) in killed {
-            // Who is stuck is reported, and we have done what we can.
-            drop(ending::mourn(header, killed_at).await);
+        // Who is stuck is reported, and we have done what we can.
+        for (header, killed) in killed {
+            drop(ending::mourn(header, killed).await);
         }
-        for header in unlimited {
-            drop(ending::wait_for_ever(header).await);
+        for (header, asked) in unlimited {
+            drop(ending::wait_for_ever(header, asked).await);
         }
         self.table.clear();
     }

@@ -19,6 +19,7 @@ use crate::slot::{AnySlot, TypedSlot};
 
 use super::super::backoff::Pace;
 use super::super::budget::Budget;
+use super::super::ending::{self, Asked};
 use super::super::plan::IfStartFails;
 use super::super::seat::Seat;
 use super::super::spec::{AutoShutdown, Shutdown, Terms};
@@ -272,6 +273,10 @@ impl Table {
         let Some(member) = members.by_id.get_mut(&exit.id) else {
             return Next::Nothing;
         };
+        if member.seat.slot().header.lock().is_alive() {
+            // It was terminated after this end, and started anew: the exit is of one who is forgotten.
+            return Next::Nothing;
+        }
         match member.phase {
             Phase::Up(if_start_fails) if !member.had_started() => match if_start_fails {
                 IfStartFails::TryAgain => {
@@ -357,12 +362,12 @@ impl Table {
         Ok(begins)
     }
 
-    /// Marks a child as ending and returns how long it may take; `None` if it was down and is forgotten already.
+    /// Marks a child as ending, asks it to, and returns how long it may take; `None` if it was down and is forgotten already.
     pub(super) fn terminate(
         &self,
         id: ActorId,
         name: &Arc<str>,
-    ) -> Result<Option<Shutdown>, SupervisorError> {
+    ) -> Result<Option<(Shutdown, Asked)>, SupervisorError> {
         let mut members = self.lock();
         if !members.is_open {
             return Err(SupervisorError::Gone);
@@ -371,14 +376,16 @@ impl Table {
             return Err(SupervisorError::NoSuchChild { child: name.clone() });
         };
         let shutdown = member.terms.shutdown;
+        let ask = |member: &Member| Ok(Some((shutdown, ending::ask(&member.seat.slot().header, shutdown))));
         match member.phase {
             Phase::Up(_) => {
                 member.phase = Phase::Ending;
+                let asked = ask(member);
                 let is_significant = member.terms.is_significant;
                 members.significant_len -= usize::from(is_significant);
-                Ok(Some(shutdown))
+                asked
             }
-            Phase::Ending => Ok(Some(shutdown)),
+            Phase::Ending => ask(member),
             Phase::Waiting | Phase::Retrying | Phase::Quarantined => {
                 members.remove(id);
                 Ok(None)
