@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use airssys_rt::testing::{self, Fault, Faults, Fingerprint, Probe, Random, Seeded};
 use airssys_rt::{
-    Actor, ActorId, Address, AskError, ChildSpec, Context, ExitReason, MailboxOptions, Overflow, ReplyTo,
-    Restart, Shutdown, Signal, SpawnError, StartError, Strategy, SupervisorSpec, System, SystemOptions,
+    Actor, ActorId, Address, AskError, Backoff, ChildSpec, Context, ExitReason, MailboxOptions, Overflow,
+    ReplyTo, Restart, Shutdown, Signal, SpawnError, StartError, Strategy, SupervisorSpec, System,
+    SystemOptions,
 };
 
 use crate::ledger::{Era, Ledger, Name, SupervisorBook};
@@ -266,7 +267,12 @@ impl Founder<'_> {
         let (spec, address) =
             ChildSpec::worker(&self.town.system, name.clone(), mailbox, move || town.make(&id, &habits));
         self.workers.push((name, address));
-        spec.shutdown(shutdown)
+        let spec = spec.shutdown(shutdown);
+        if self.random.one_in(4) {
+            let backoff = Backoff::exponential(Duration::from_millis(2)).jitter(0.5);
+            return spec.backoff(backoff.cap(Duration::from_millis(40)));
+        }
+        spec
     }
 }
 
