@@ -102,7 +102,7 @@ async fn a_name_that_is_taken_is_refused_and_hurts_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dynamic_child_is_restarted_for_itself_as_its_rules_say() {
+async fn a_dynamic_child_is_restarted_for_itself_as_its_terms_say() {
     for (restart, reason, is_back) in [
         (Restart::Permanent, ExitReason::Normal, true),
         (Restart::Transient, ExitReason::Normal, false),
@@ -278,7 +278,7 @@ impl Actor for Silent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_terminated_dynamic_child_is_forgotten_whatever_its_rules() {
+async fn a_terminated_dynamic_child_is_forgotten_whatever_its_terms() {
     let (system, diary) = (System::new(), Diary::default());
     let top = nursery(&system).await;
     let a = spawn(&top, "a", &diary).await;

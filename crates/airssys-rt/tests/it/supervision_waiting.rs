@@ -344,3 +344,19 @@ async fn a_child_that_is_taken_along_by_a_failed_start_has_ended_and_is_restarte
         assert!(diary.lines().iter().any(|line| line.starts_with(&gone)), "{:?}", diary.lines());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_a_supervisor_does_not_wait_for_the_one_that_is_started_in_its_place() {
+    let (system, diary) = (System::new(), Diary::default());
+    let (leaf, a) = child(&system, "a", &diary);
+    let (dynamic, dynamic_handle) = ChildSpec::dynamic(&system, DynamicSpec::new("dynamic"));
+    let inner = ChildSpec::supervisor(SupervisorSpec::new("inner").child(leaf));
+    let outer = SupervisorSpec::new("outer").intensity(5, SOON).child(inner).child(dynamic);
+    system.supervise(outer).await.unwrap();
+    let exit = bounded(system.supervisor("inner").unwrap().stop()).await;
+    assert!(matches!(exit.reason, ExitReason::Shutdown));
+    let exit = bounded(dynamic_handle.stop()).await;
+    assert!(matches!(exit.reason, ExitReason::Shutdown));
+    flush(&a).await;
+    until(|| system.tree()[0].children.iter().all(|child| child.restarts == 1)).await;
+}
