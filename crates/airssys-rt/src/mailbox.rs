@@ -369,7 +369,7 @@ impl<M> Mailbox<M> {
         }
         let mut evicted = Vec::new();
         while !self.has_room(&mut queue, &envelope)
-            && let Some(oldest) = queue.evict_for(&envelope)
+            && let Some(oldest) = queue.evict()
         {
             queue.dropped += 1;
             if oldest.is_sampled() {
@@ -501,12 +501,12 @@ impl<M> Queue<M> {
                 .is_none_or(|books| books.fits_beside(lanes.above(&self.messages, newcomer), newcomer))
     }
 
-    fn evict_for(&mut self, newcomer: &Envelope<M>) -> Option<Envelope<M>> {
+    fn evict(&mut self) -> Option<Envelope<M>> {
         let Some(extra) = &mut self.extra else {
             return self.messages.pop_front();
         };
         let envelope = match &mut extra.lanes {
-            Some(lanes) => lanes.evict_for(&mut self.messages, newcomer),
+            Some(lanes) => lanes.evict(&mut self.messages),
             None => self.messages.pop_front(),
         }?;
         if let Some(books) = &mut extra.books {

@@ -60,8 +60,8 @@ impl Sys {
     }
 
     /// Runs `look` on the actor's state, between two messages and on the actor's own task, if the actor offers it by
-    /// [`Actor::state`](crate::Actor::state). It may change the state; it should be quick. `S` is the type that `state`
-    /// offers.
+    /// [`Actor::state`](crate::Actor::state). It may change the state; it should be quick, and a panic in it is the actor's.
+    /// `S` is the type that `state` offers.
     pub async fn state<S: 'static, R: Send + 'static>(
         &self,
         within: Duration,

@@ -105,17 +105,18 @@ fn send(mailbox: &Mailbox<u32>, message: u32) -> Result<(), u32> {
     }
 }
 
-/// As an actor's task does: sleeps when there is nothing, and looks again when it is woken.
+/// As an actor's task does: sleeps when there is nothing. One that hibernates looks whether it was woken for a message.
 struct Receiver {
     batch: Batch<u32>,
     bell: Arc<Bell>,
+    hibernates: bool,
 }
 
 impl Receiver {
     fn new(mailbox: &Mailbox<u32>) -> Self {
         let (bell, waker) = Bell::new();
         mailbox.set_receiver(Some(waker));
-        Self { batch: Batch::new(), bell }
+        Self { batch: Batch::new(), bell, hibernates: false }
     }
 
     fn next(&mut self, mailbox: &Mailbox<u32>) -> u32 {
@@ -126,7 +127,7 @@ impl Receiver {
             loop {
                 mailbox.relieve();
                 self.bell.0.wait();
-                if self.batch.has_more_or_parks(mailbox) {
+                if !self.hibernates || self.batch.has_more_or_parks(mailbox) {
                     break;
                 }
             }
@@ -161,19 +162,21 @@ fn a_receiver_that_sleeps_is_woken_by_what_comes() {
 /// As by a timer of the handler, or a flag that is gone when it looks.
 #[test]
 fn a_receiver_that_was_woken_for_nothing_is_woken_again_by_what_comes() {
-    under_all_interleavings(|| {
-        let mailbox = mailbox(4);
-        let mut receiver = Receiver::new(&mailbox);
-        let bell = receiver.bell.clone();
-        let ringing = thread::spawn(move || bell.wake());
-        let sender = thread::spawn({
-            let mailbox = mailbox.clone();
-            move || assert!(is_sent(&mailbox, 1))
+    for hibernates in [false, true] {
+        under_all_interleavings(move || {
+            let mailbox = mailbox(4);
+            let mut receiver = Receiver { hibernates, ..Receiver::new(&mailbox) };
+            let bell = receiver.bell.clone();
+            let ringing = thread::spawn(move || bell.wake());
+            let sender = thread::spawn({
+                let mailbox = mailbox.clone();
+                move || assert!(is_sent(&mailbox, 1))
+            });
+            assert_eq!(receiver.next(&mailbox), 1);
+            ringing.join().unwrap();
+            sender.join().unwrap();
         });
-        assert_eq!(receiver.next(&mailbox), 1);
-        ringing.join().unwrap();
-        sender.join().unwrap();
-    });
+    }
 }
 
 #[test]

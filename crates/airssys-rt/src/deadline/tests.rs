@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{advance, sleep};
 
 use super::*;
+use crate::{Actor, Context, ExitReason, MailboxOptions, ReplyTo};
 
 /// A millisecond, and what a tick of the wheel is longer than one.
 const LATE_MAX: i64 = 1_050_000;
@@ -102,6 +103,36 @@ proptest! {
 
 fn entries_len(system: &System) -> usize {
     (0..SHARDS_LEN).map(|index| system.deadlines().shard(index).len).sum()
+}
+
+struct Echo;
+
+impl Actor for Echo {
+    type Message = ReplyTo<()>;
+
+    async fn handle(&mut self, reply: ReplyTo<()>, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        reply.send(()).map_err(|()| std::fmt::Error.into())
+    }
+}
+
+#[test]
+fn a_request_that_is_answered_or_given_up_leaves_nothing_behind() {
+    paused().block_on(async {
+        let system = System::new();
+        let echo = system.spawn("echo", MailboxOptions::default(), || Echo).await.unwrap();
+        let long = Duration::from_secs(3600);
+        for _ in 0..100 {
+            echo.ask(long, |reply| reply).await.unwrap();
+        }
+        assert_eq!(entries_len(&system), 0);
+        echo.sys().suspend(long).await.unwrap();
+        let asking = tokio::spawn(async move { echo.ask(long, |reply| reply).await });
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(entries_len(&system), 1);
+        asking.abort();
+        assert!(asking.await.is_err());
+        assert_eq!(entries_len(&system), 0);
+    });
 }
 
 #[test]

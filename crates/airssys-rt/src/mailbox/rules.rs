@@ -102,21 +102,9 @@ impl<M> Lanes<M> {
         high.into_iter().chain(normal).flatten()
     }
 
-    /// The oldest of the lowest priority, if that is not above the newcomer's.
-    pub(crate) fn evict_for(
-        &mut self,
-        normal: &mut VecDeque<Envelope<M>>,
-        newcomer: &Envelope<M>,
-    ) -> Option<Envelope<M>> {
-        let priority = (self.priority)(&newcomer.message);
-        let mut evicted = self.low.pop_front();
-        if evicted.is_none() && priority >= Priority::Normal {
-            evicted = normal.pop_front();
-        }
-        if evicted.is_none() && priority >= Priority::High {
-            evicted = self.high.pop_front();
-        }
-        evicted
+    /// The oldest of the lowest priority.
+    pub(crate) fn evict(&mut self, normal: &mut VecDeque<Envelope<M>>) -> Option<Envelope<M>> {
+        self.low.pop_front().or_else(|| normal.pop_front()).or_else(|| self.high.pop_front())
     }
 
     pub(crate) fn take(&mut self) -> [VecDeque<Envelope<M>>; 2] {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use airssys_rt::{
@@ -29,6 +30,8 @@ enum Weigh {
     Total(ReplyTo<u64>),
     Wait(Arc<Notify>),
     Panic,
+    /// Counts how often it is described.
+    Counted(Arc<AtomicU32>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,7 @@ impl Actor for Scale {
             Weigh::Total(reply) => answer(reply, self.total),
             Weigh::Wait(gate) => gate.notified().await,
             Weigh::Panic => panic!("told to"),
+            Weigh::Counted(_) => {}
         }
         Ok(())
     }
@@ -83,6 +87,10 @@ impl Actor for Scale {
             Weigh::Total(_) => "total".into(),
             Weigh::Wait(_) => "wait".into(),
             Weigh::Panic => "panic".into(),
+            Weigh::Counted(count) => {
+                count.fetch_add(1, Ordering::Relaxed);
+                "counted".into()
+            }
         }
     }
 }
@@ -412,9 +420,17 @@ async fn a_trace_of_nobody_is_over_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_leaves_ends_its_trace() {
+async fn a_message_is_described_only_while_somebody_reads_the_trace() {
     let (scale, _) = supervised(&System::new()).await;
-    drop(scale.sys().trace(99, SOON));
-    scale.tell(Weigh::Add(1)).await.unwrap();
-    assert_eq!(total(&scale).await, 1);
+    let described = Arc::new(AtomicU32::new(0));
+    let told = async || {
+        scale.tell(Weigh::Counted(described.clone())).await.unwrap();
+        total(&scale).await;
+        described.load(Ordering::Relaxed)
+    };
+    assert_eq!(told().await, 0);
+    let trace = scale.sys().trace(99, SOON);
+    assert_eq!(told().await, 1);
+    drop(trace);
+    assert_eq!(told().await, 1);
 }
