@@ -77,7 +77,7 @@ impl Idle {
     }
 }
 
-/// Measures in a process of its own. `subject` is as [`super::idle`] reads it.
+/// Measures in a process of its own. `subject` is as [`super::idle()`] reads it.
 pub(super) fn in_a_process(subject: &str, size: &Size) -> Outcome<Idle> {
     let mut command = Command::new(std::env::current_exe()?);
     let output = command.args(["rt", "--idle", &format!("{subject}:{}", size.actors)]).output()?;
