@@ -495,17 +495,12 @@ impl Header {
                 None => Err(Exit { id: self.id, name: self.name.clone(), reason: ExitReason::NoProc }),
             });
         }
-        match control.state {
-            NodeState::Starting => {
-                control.observe(cx.waker());
-                Poll::Pending
-            }
-            NodeState::Running
-            | NodeState::Stopping
-            | NodeState::Restarting
-            | NodeState::Quarantined
-            | NodeState::Down => Poll::Ready(Ok(())),
+        // One that failed to start and is telling everyone is as little decided as one that is starting.
+        if control.had_started {
+            return Poll::Ready(Ok(()));
         }
+        control.observe(cx.waker());
+        Poll::Pending
     }
 
     /// Ready when an incarnation runs here and nobody has told it to end.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use airssys_rt::{Event, ExitReason, MailboxOptions, SpawnError, System};
+use airssys_rt::{Actor, Context, Event, Exit, ExitReason, MailboxOptions, SpawnError, System};
 use tokio::time::Instant;
 
 use crate::probe::{Diary, Habits, Probe, SOON, Tell, flush, occupy, spawn, spawn_with, until};
@@ -207,6 +207,32 @@ async fn a_failed_start_leaves_nothing_behind() {
     assert!(system.lookup::<Tell>("a").is_none());
     assert!(system.tree().is_empty());
     spawn_it(habits).await.expect("the name is free again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_failed_is_never_taken_for_one_that_succeeded() {
+    struct Slow;
+    impl Actor for Slow {
+        type Message = ();
+        async fn start(&mut self, _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            Err(std::fmt::Error.into())
+        }
+        async fn handle(&mut self, (): (), _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            Ok(())
+        }
+        fn on_exit(_exit: &Exit) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let system = System::new();
+    let mut spawned = std::pin::pin!(system.spawn("slow", MailboxOptions::default(), || Slow));
+    // Looks all the time, also while the end is being told.
+    let spawned = std::future::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        spawned.as_mut().poll(cx)
+    });
+    let outcome = tokio::time::timeout(SOON, spawned).await.expect("an outcome");
+    assert!(matches!(outcome, Err(SpawnError::Start { reason: ExitReason::Init(_), .. })), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
