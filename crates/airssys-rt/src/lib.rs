@@ -68,6 +68,7 @@ mod recipient;
 mod registry;
 mod reply;
 mod slot;
+mod standin;
 mod stuck;
 mod supervisor;
 mod sync;

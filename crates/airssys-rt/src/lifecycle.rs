@@ -26,13 +26,24 @@ use crate::exit::{Exit, ExitReason, PanicReport};
 use crate::mailbox::Batch;
 use crate::observe::{DeadLetterReason, Event, NodeState};
 use crate::slot::{AnySlot, EXIT, Header, KILL, OBSERVED, REQUEST, STOP, SUSPENDED, TypedSlot};
+use crate::standin;
 use crate::sys::{Request, SysError, Tracing};
 #[cfg(feature = "testing")]
 use crate::testing;
 use crate::trace::TraceContext;
 
+/// Who polls a new incarnation first.
+#[derive(Clone, Copy)]
+pub(crate) enum FirstPoll {
+    /// Its own task, like all others.
+    Task,
+    /// Whoever starts it, there and then, because nothing else is done before it has started: most actors have by the end of
+    /// that poll, and two switches between tasks are saved.
+    Caller,
+}
+
 /// Starts an incarnation in a slot that was claimed with `begin`.
-pub(crate) fn launch<A, F>(slot: Arc<TypedSlot<A::Message>>, factory: F)
+pub(crate) fn launch<A, F>(slot: Arc<TypedSlot<A::Message>>, factory: F, first: FirstPoll)
 where
     A: Actor,
     F: FnOnce() -> A + Send + 'static,
@@ -40,7 +51,17 @@ where
     // Made before the task, so that a task that is dropped before its first poll reports as well.
     let report = Report { slot: slot.clone(), on_exit: A::on_exit };
     let place = slot.clone();
-    place.header.start_task(Incarnation { life: live(slot, factory), report, is_known: false });
+    // In a box of its own: the executor rounds up the sizes of tasks.
+    let mut incarnation = Box::pin(Incarnation { life: live(slot, factory), report, is_known: false });
+    let is_over = match first {
+        FirstPoll::Caller if place.header.system.executor().lets_callers_poll() => {
+            standin::poll(&place.header, |cx| incarnation.as_mut().poll_life(cx)).is_ready()
+        }
+        FirstPoll::Caller | FirstPoll::Task => false,
+    };
+    if !is_over {
+        place.header.start_task(incarnation);
+    }
 }
 
 pin_project_lite::pin_project! {
@@ -54,17 +75,10 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F: Future<Output = ExitReason>> Future for Incarnation<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+impl<F: Future<Output = ExitReason>> Incarnation<F> {
+    fn poll_life(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = self.project();
         let slot = &this.report.slot;
-        if !*this.is_known {
-            *this.is_known = true;
-            slot.header.set_task(cx.waker());
-            slot.mailbox.set_receiver(cx.waker());
-        }
         let life = this.life;
         let polled = {
             let _watched = slot.header.system.watch(slot.header.id);
@@ -80,6 +94,21 @@ impl<F: Future<Output = ExitReason>> Future for Incarnation<F> {
         }
         // Who polled us drops us: first the life and with it the actor, then the report.
         Poll::Ready(())
+    }
+}
+
+impl<F: Future<Output = ExitReason>> Future for Incarnation<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let this = self.as_mut().project();
+        if !*this.is_known {
+            *this.is_known = true;
+            let slot = &this.report.slot;
+            slot.header.set_task(cx.waker());
+            slot.mailbox.set_receiver(cx.waker());
+        }
+        self.poll_life(cx)
     }
 }
 
@@ -166,9 +195,6 @@ fn work<A: Actor>(
                 Ok(did_something) => did_something,
                 Err(reason) => return reason,
             };
-            if !did_something && ctx.batch.spin(&ctx.slot.mailbox) {
-                continue;
-            }
             if !did_something {
                 ctx.count_turn();
                 turn = 0;

@@ -7,13 +7,12 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use crate::clock;
 use crate::envelope::Envelope;
-use crate::sync::{AtomicBool, AtomicI64, AtomicUsize, Mutex, MutexGuard, fence};
+use crate::sync::{self, AtomicBool, AtomicI64, AtomicUsize, Mutex, MutexGuard, fence};
 
 // The paths are written out so that a model of the mailbox can be built from the same files.
 #[path = "mailbox/batch.rs"]
@@ -292,7 +291,7 @@ impl<M> Mailbox<M> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<M>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.queue)
     }
 
     fn accept(&self, mut queue: MutexGuard<'_, Queue<M>>, envelope: Envelope<M>) {

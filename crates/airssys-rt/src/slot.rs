@@ -19,6 +19,7 @@ use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
 use crate::observe::{DeadLetterReason, Event, NodeKind, NodeState, TreeNode};
 use crate::registry::Affiliations;
+use crate::standin::StandIn;
 use crate::supervisor::{Offspring, RestartLog, RestartRecord};
 use crate::sys::Request;
 use crate::system::System;
@@ -193,6 +194,8 @@ pub(crate) struct Rare {
     /// Timers and streams of this incarnation.
     pub(crate) tasks: Tasks,
     pub(crate) trace: Option<crate::sys::Tracing>,
+    /// Who wakes the task on behalf of what was polled before there was one.
+    pub(crate) stand_in: Option<Arc<StandIn>>,
 }
 
 impl Control {
@@ -318,7 +321,11 @@ impl Header {
     }
 
     pub(crate) fn set_task(&self, task: &Waker) {
-        self.lock().task = Some(task.clone());
+        let mut control = self.lock();
+        control.task = Some(task.clone());
+        if let Some(stand_in) = control.existing_rare().and_then(|rare| rare.stand_in.take()) {
+            stand_in.wakes(task);
+        }
     }
 
     /// An exit signal from outside any link. False if there is nobody to receive it.

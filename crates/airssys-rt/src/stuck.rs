@@ -32,17 +32,32 @@ struct Beat {
     polls: AtomicU64,
 }
 
+impl Beat {
+    /// To be called by its own thread.
+    fn next_poll(&self) {
+        let polls = self.polls.load(Ordering::Relaxed);
+        self.polls.store(polls + 1, Ordering::Relaxed);
+    }
+}
+
 thread_local! {
     /// One per system that this thread has run.
     static BEATS: RefCell<Vec<(Weak<Beats>, Arc<Beat>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Held while an actor is polled.
-pub(crate) struct Watched(Arc<Beat>);
+pub(crate) struct Watched {
+    beat: Arc<Beat>,
+    /// Who goes on after that: an actor may be polled within the poll of the one that starts it.
+    outer: u64,
+}
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.actor.store(0, Ordering::Relaxed);
+        if self.outer != 0 {
+            self.beat.next_poll();
+        }
+        self.beat.actor.store(self.outer, Ordering::Release);
     }
 }
 
@@ -53,10 +68,9 @@ impl Watch {
 
     pub(crate) fn enter(&self, id: ActorId) -> Watched {
         let beat = self.beat();
-        let polls = beat.polls.load(Ordering::Relaxed);
-        beat.polls.store(polls + 1, Ordering::Relaxed);
-        beat.actor.store(id.as_u64(), Ordering::Release);
-        Watched(beat)
+        beat.next_poll();
+        let outer = beat.actor.swap(id.as_u64(), Ordering::Release);
+        Watched { beat, outer }
     }
 
     fn beat(&self) -> Arc<Beat> {

@@ -17,7 +17,7 @@ use crate::deadline::Deadlines;
 use crate::executor::Executor;
 use crate::exit::ExitReason;
 use crate::group::Scopes;
-use crate::lifecycle::{self, install_panic_hook};
+use crate::lifecycle::{self, FirstPoll, install_panic_hook};
 use crate::mailbox::MailboxOptions;
 use crate::observe::{
     DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Metrics, NodeKind,
@@ -115,7 +115,8 @@ impl System {
         system
     }
 
-    /// Starts an actor nobody restarts, and returns when its `start` has succeeded.
+    /// Starts an actor nobody restarts, and returns when its `start` has succeeded. The factory and the first step of `start`
+    /// may run on the caller's thread, so many that compute for long start side by side only from several tasks.
     ///
     /// Not cancel safe: when the future is dropped while `start` runs, the actor goes on without it.
     pub async fn spawn<A: Actor>(
@@ -132,7 +133,7 @@ impl System {
             Err(NotEntered::Closed) => return Err(SpawnError::ShuttingDown),
         }
         slot.header.begin();
-        lifecycle::launch(slot.clone(), factory);
+        lifecycle::launch(slot.clone(), factory, FirstPoll::Caller);
         match slot.header.start_outcome().await {
             Ok(()) => Ok(Address(slot)),
             Err(exit) => Err(SpawnError::Start { name, reason: exit.reason }),
@@ -152,7 +153,10 @@ impl System {
         );
         let entry = Entry::from(&slot);
         let address = Address(slot.clone());
-        self.start_root(&entry, || lifecycle::launch(slot, move || SupervisorActor::new(spec))).await?;
+        self.start_root(&entry, || {
+            lifecycle::launch(slot, move || SupervisorActor::new(spec), FirstPoll::Task)
+        })
+        .await?;
         Ok(Supervisor::new(address))
     }
 
@@ -161,7 +165,7 @@ impl System {
     /// Not cancel safe: when the future is dropped, the supervisor starts without it.
     pub async fn supervise_dynamic(&self, spec: DynamicSpec) -> Result<DynamicSupervisor, StartError> {
         let (seat, handle) = spec.place(self);
-        self.start_root(&seat.entry(), || seat.clone().launch()).await?;
+        self.start_root(&seat.entry(), || seat.clone().launch(FirstPoll::Task)).await?;
         Ok(handle)
     }
 

@@ -15,6 +15,10 @@ mod mailbox;
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, fence};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap()
+    }
 }
 
 mod clock {

@@ -19,32 +19,18 @@ const FEW: u16 = 16;
 /// While senders wait, room for this many messages, or a quarter of the mailbox, is made before any of them is woken.
 const ADMIT_EVERY: usize = 256;
 
-/// Looks before a receiver that was busy goes to sleep: well under a microsecond, where a sleep and a wake take several.
-const LOOKS: u32 = 40;
-/// While looking finds nothing, the receiver looks only every so many times.
-const LOOK_AGAIN: u8 = 32;
-/// A receiver that has taken more than this since it last slept, and now takes few at a time, is faster than its senders.
-const STREAK: u16 = 32;
-/// It then lets some more come, well under a microsecond: to take messages one by one from a sender on another thread costs both
-/// several times what a message does.
-const LINGER: u32 = 8;
-
 /// What the receiver holds between visits to the mailbox. One per mailbox at a time.
 pub(crate) struct Batch<M> {
     messages: VecDeque<Envelope<M>>,
     /// At this length senders who wait are let in.
     admit_at: u32,
-    /// Sleeps to come before the receiver looks around again.
-    tired: u8,
-    /// Messages it took at once, the last time it took some.
+    /// Messages it took at once lately.
     taken: u16,
-    /// Messages it took since there was none.
-    streak: u16,
 }
 
 impl<M> Batch<M> {
     pub(crate) fn new() -> Self {
-        Self { messages: VecDeque::new(), admit_at: 0, tired: 0, taken: 0, streak: 0 }
+        Self { messages: VecDeque::new(), admit_at: 0, taken: 0 }
     }
 
     #[cfg(test)]
@@ -75,27 +61,6 @@ impl<M> Batch<M> {
         queue.parked = !has_more;
         mailbox.is_parked.store(!has_more, Ordering::Relaxed);
         has_more
-    }
-
-    /// Looks for a moment whether a message comes, after [`Batch::pop`] found none, if the receiver was busy until then. A
-    /// receiver whose senders run on its own thread would look in vain, so it looks rarely as long as it does not succeed.
-    pub(crate) fn spin(&mut self, mailbox: &Mailbox<M>) -> bool {
-        if mem::take(&mut self.streak) <= STREAK {
-            return false;
-        }
-        if self.tired > 0 {
-            self.tired -= 1;
-            return false;
-        }
-        for _ in 0..LOOKS {
-            if !mailbox.is_parked.load(Ordering::Relaxed) {
-                self.streak = STREAK + 1;
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        self.tired = LOOK_AGAIN;
-        false
     }
 
     /// Gives back what was taken, in front of what came since. Messages for a closed mailbox are returned: they are lost.
@@ -145,15 +110,11 @@ impl<M> Batch<M> {
     }
 
     fn refill(&mut self, mailbox: &Mailbox<M>) -> Option<Envelope<M>> {
-        if self.streak > STREAK && self.taken < FEW {
-            (0..LINGER).for_each(|_| std::hint::spin_loop());
-        }
         let mut queue = mailbox.lock();
         // One message is not worth a swap, and an actor that never has more needs one buffer only.
         let len = queue.messages.len().min(usize::from(u16::MAX)) as u16;
         if len > 0 {
-            self.taken = len;
-            self.streak = self.streak.saturating_add(len);
+            self.taken = len.max(self.taken / 2);
         }
         let envelope = if mailbox.one_by_one || queue.messages.len() == 1 {
             queue.take_one()

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::actor::{Actor, ActorId, rules};
 use crate::address::Address;
 use crate::exit::{Exit, ExitReason};
+use crate::lifecycle::FirstPoll;
 use crate::mailbox::MailboxOptions;
 use crate::observe::NodeKind;
 use crate::reply::reply;
@@ -130,7 +131,8 @@ impl DynamicSupervisor {
     }
 
     /// Starts an actor under this supervisor, as the supervisor's specification says, and returns when its `start` has
-    /// succeeded. One that does not start is not a child. `id` names it in the system.
+    /// succeeded. One that does not start is not a child. `id` names it in the system. As with [`System::spawn`], the first
+    /// step may run on the caller's thread.
     ///
     /// Not cancel safe: when the future is dropped while `start` runs, the child goes on without it.
     pub async fn spawn<A: Actor>(
@@ -196,7 +198,7 @@ impl DynamicSupervisor {
         ending::vacated_soon(&slot.header).await;
         let begins = self.table.release(slot.header.id, &child)?;
         let incarnation = begins.incarnation;
-        begins.launch();
+        begins.launch(FirstPoll::Caller);
         Begun { slot, incarnation }.outcome().await
     }
 
@@ -233,7 +235,7 @@ impl DynamicSupervisor {
 
     fn launch(&self, seat: Arc<dyn Seat>, terms: &Arc<Terms>) -> Result<u32, SupervisorError> {
         let incarnation = self.table.admit(&seat, terms, &self.slot)?;
-        launch(seat, terms, incarnation);
+        launch(seat, terms, incarnation, FirstPoll::Caller);
         Ok(incarnation)
     }
 
@@ -246,17 +248,17 @@ impl DynamicSupervisor {
 }
 
 impl Begins {
-    fn launch(self) {
-        launch(self.seat, &self.terms, self.incarnation);
+    fn launch(self, first: FirstPoll) {
+        launch(self.seat, &self.terms, self.incarnation, first);
     }
 }
 
 /// Starts an incarnation that has begun, and whatever watches over it.
-fn launch(seat: Arc<dyn Seat>, terms: &Terms, incarnation: u32) {
+fn launch(seat: Arc<dyn Seat>, terms: &Terms, incarnation: u32, first: FirstPoll) {
     if let Some(check) = &terms.health {
         health::watch(&seat.entry().slot(), incarnation, check.clone(), terms.shutdown);
     }
-    seat.launch();
+    seat.launch(first);
 }
 
 impl fmt::Debug for DynamicSupervisor {

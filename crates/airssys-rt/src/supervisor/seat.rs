@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::actor::Actor;
-use crate::lifecycle;
+use crate::lifecycle::{self, FirstPoll};
 use crate::slot::{AnySlot, Entry, TypedSlot};
 
 pub(crate) trait Seat: Send + Sync {
     fn slot(&self) -> &AnySlot;
     fn entry(&self) -> Entry;
     /// Starts an incarnation in the slot, which must have been claimed with `begin`.
-    fn launch(self: Arc<Self>);
+    fn launch(self: Arc<Self>, first: FirstPoll);
 }
 
 /// A seat whose actors come from a factory: a worker's from the user, a supervisor's from its specification.
@@ -32,7 +32,7 @@ where
         Entry::from(&self.slot)
     }
 
-    fn launch(self: Arc<Self>) {
-        lifecycle::launch(self.slot.clone(), move || (self.factory)());
+    fn launch(self: Arc<Self>, first: FirstPoll) {
+        lifecycle::launch(self.slot.clone(), move || (self.factory)(), first);
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::actor::{Actor, ActorId, Context, Signal};
 use crate::address::Address;
 use crate::exit::ExitReason;
+use crate::lifecycle::FirstPoll;
 use crate::mailbox::{MailboxOptions, Overflow};
 use crate::observe::Event;
 use crate::registry::NotEntered;
@@ -355,7 +356,7 @@ impl SupervisorActor {
         if let Some(pace) = &mut child.pace {
             pace.launched(Instant::now());
         }
-        child.seat.clone().launch();
+        child.seat.clone().launch(FirstPoll::Task);
         if to_the_end {
             match unless_stopping(own, poll_fn(|cx| header.poll_started_as(begun.incarnation, cx))).await {
                 Ok(Ok(())) => {}

@@ -20,6 +20,7 @@ mod probe;
 mod probes;
 mod puppet;
 mod seeded;
+mod starts;
 mod stopping;
 mod stress;
 mod supervision;

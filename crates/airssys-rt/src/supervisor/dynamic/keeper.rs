@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::actor::{Actor, ActorId, Context, Signal};
 use crate::exit::ExitReason;
-use crate::lifecycle::give_way;
+use crate::lifecycle::{FirstPoll, give_way};
 use crate::observe::Event;
 
 use super::super::ending;
@@ -122,7 +122,7 @@ impl Keeper {
             Err(NotStarted::Stopping | NotStarted::Failed(_)) => return,
         }
         if let Some(begins) = self.table.begin(id) {
-            begins.launch();
+            begins.launch(FirstPoll::Task);
         }
     }
 
