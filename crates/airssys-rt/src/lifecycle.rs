@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::mem;
-use std::num::NonZeroU32;
+use std::num::{NonZeroI64, NonZeroU32};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
@@ -49,10 +49,10 @@ where
     F: FnOnce() -> A + Send + 'static,
 {
     // Made before the task, so that a task that is dropped before its first poll reports as well.
-    let report = Report { slot: slot.clone(), on_exit: A::on_exit };
+    let report = Report::<A>(slot.clone());
     let place = slot.clone();
     // In a box of its own: the executor rounds up the sizes of tasks.
-    let mut incarnation = Box::pin(Incarnation { life: live(slot, factory), report, is_known: false });
+    let mut incarnation = Box::pin(Incarnation { life: live(slot, factory), report });
     let is_over = match first {
         FirstPoll::Caller if place.header.system.executor().lets_callers_poll() => {
             standin::poll(&place.header, |cx| incarnation.as_mut().poll_life(cx)).is_ready()
@@ -66,19 +66,17 @@ where
 
 pin_project_lite::pin_project! {
     /// The task: polls a life, contains its panics, ends with its report.
-    struct Incarnation<F> {
+    struct Incarnation<A: Actor, F> {
         #[pin]
         life: F,
-        report: Report,
-        // Signals and messages know whom to wake. A task has one waker as long as it lives.
-        is_known: bool,
+        report: Report<A>,
     }
 }
 
-impl<F: Future<Output = ExitReason>> Incarnation<F> {
+impl<A: Actor, F: Future<Output = ExitReason>> Incarnation<A, F> {
     fn poll_life(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = self.project();
-        let slot = &this.report.slot;
+        let slot = &this.report.0;
         let life = this.life;
         let polled = {
             let _watched = slot.header.system.watch(slot.header.id);
@@ -97,16 +95,14 @@ impl<F: Future<Output = ExitReason>> Incarnation<F> {
     }
 }
 
-impl<F: Future<Output = ExitReason>> Future for Incarnation<F> {
+impl<A: Actor, F: Future<Output = ExitReason>> Future for Incarnation<A, F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let this = self.as_mut().project();
-        if !*this.is_known {
-            *this.is_known = true;
-            let slot = &this.report.slot;
+        let slot = &self.as_mut().project().report.0;
+        if !slot.header.is_task_known() {
             slot.header.set_task(cx.waker());
-            slot.mailbox.set_receiver(cx.waker());
+            slot.mailbox.set_receiver(Some(cx.waker().clone()));
         }
         self.poll_life(cx)
     }
@@ -123,10 +119,9 @@ where
     async move {
         let mut ctx = Context::<A> { slot: slot.clone(), batch: Batch::new(), idle_ms: None, uncounted: 0 };
         let mut actor = factory();
-        let mut started = false;
-        let work = work(&slot.header, &mut actor, &mut ctx, &mut started);
-        let reason = Unless { header: &slot.header, mask: KILL | EXIT, future: work }.await;
-        if !started || matches!(reason, ExitReason::Killed) {
+        let work = work(&mut actor, &mut ctx);
+        let reason = UnlessEnded { header: &slot.header, future: work }.await;
+        if matches!(reason, ExitReason::Killed) || !slot.header.had_started() {
             return reason;
         }
         slot.header.set_state(NodeState::Stopping);
@@ -135,60 +130,75 @@ where
             actor.stop(&reason, ctx).await;
             reason
         };
-        Box::pin(Unless { header: &slot.header, mask: KILL, future: stop }).await
+        Box::pin(unless_killed(&slot.header, stop)).await
     }
 }
 
+/// What ends an actor whatever it does, if one of these flags is up.
+fn interruption(header: &Header, mask: u8) -> Poll<ExitReason> {
+    let flags = header.flags() & mask;
+    if flags == 0 {
+        return Poll::Pending;
+    }
+    Poll::Ready(if flags & KILL != 0 { ExitReason::Killed } else { header.exit_reason() })
+}
+
 pin_project_lite::pin_project! {
-    /// Polls until one of these flags is up, which is then the reason to end; whoever awaits it drops what was polled.
-    struct Unless<'a, F> {
+    /// Polls until the actor must end, for the reason it then gives; whoever awaits it drops what was polled.
+    struct UnlessEnded<'a, F> {
         header: &'a Header,
-        mask: u8,
         #[pin]
         future: F,
     }
 }
 
-impl<F: Future<Output = ExitReason>> Future for Unless<'_, F> {
+impl<F: Future<Output = ExitReason>> Future for UnlessEnded<'_, F> {
     type Output = ExitReason;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<ExitReason> {
         let this = self.project();
-        let header = *this.header;
-        let mask = *this.mask;
-        let interrupted = || {
-            let flags = header.flags() & mask;
-            (flags != 0).then(|| if flags & KILL != 0 { ExitReason::Killed } else { header.exit_reason() })
-        };
-        if let Some(end) = interrupted() {
-            return Poll::Ready(end);
-        }
-        match this.future.poll(cx) {
-            Poll::Ready(reason) => Poll::Ready(reason),
-            // Raised by the actor itself or from a thread while it ran: do not sleep on it.
-            Poll::Pending => interrupted().map_or(Poll::Pending, Poll::Ready),
-        }
+        poll_unless(this.header, KILL | EXIT, this.future, cx)
+    }
+}
+
+/// As [`UnlessEnded`], for what only a kill cuts short.
+async fn unless_killed(header: &Header, future: impl Future<Output = ExitReason>) -> ExitReason {
+    let mut future = pin!(future);
+    poll_fn(|cx| poll_unless(header, KILL, future.as_mut(), cx)).await
+}
+
+#[inline]
+fn poll_unless(
+    header: &Header,
+    mask: u8,
+    future: Pin<&mut impl Future<Output = ExitReason>>,
+    cx: &mut task::Context<'_>,
+) -> Poll<ExitReason> {
+    if let Poll::Ready(end) = interruption(header, mask) {
+        return Poll::Ready(end);
+    }
+    match future.poll(cx) {
+        Poll::Ready(reason) => Poll::Ready(reason),
+        // Raised by the actor itself or from a thread while it ran: do not sleep on it.
+        Poll::Pending => interruption(header, mask),
     }
 }
 
 #[expect(clippy::manual_async_fn, reason = "an async function holds its arguments twice")]
-fn work<A: Actor>(
-    header: &Header,
-    actor: &mut A,
-    ctx: &mut Context<A>,
-    started: &mut bool,
-) -> impl Future<Output = ExitReason> + Send {
+fn work<A: Actor>(actor: &mut A, ctx: &mut Context<A>) -> impl Future<Output = ExitReason> + Send {
     async move {
         #[cfg(feature = "testing")]
-        if let Err(reason) = testing::before_start(header) {
+        if let Err(reason) = testing::before_start(&ctx.slot.header) {
             return reason;
         }
         if let Err(reason) = actor.start(ctx).await {
             return reason;
         }
-        *started = true;
-        header.system.emit(|| Event::Started { id: header.id, name: header.name.clone() });
-        header.started();
+        {
+            let header = &ctx.slot.header;
+            header.system.emit(|| Event::Started { id: header.id, name: header.name.clone() });
+            header.started();
+        }
         let mut turn = 0;
         loop {
             let did_something = match next(actor, ctx).await {
@@ -203,7 +213,7 @@ fn work<A: Actor>(
                 poll_fn(|cx| {
                     // A flag raised after this look wakes the task by itself, and so does a message after the queue
                     // was found empty.
-                    if header.flags() & !OBSERVED != 0 {
+                    if ctx.slot.header.flags() & !OBSERVED != 0 {
                         return Poll::Ready(());
                     }
                     let is_woken = !mem::take(&mut has_parked);
@@ -216,7 +226,7 @@ fn work<A: Actor>(
                 .await;
             }
             turn += 1;
-            if header.system.executor().ends_turn(turn) {
+            if ctx.slot.header.system.executor().ends_turn(turn) {
                 ctx.count_turn();
                 turn = 0;
                 give_way().await;
@@ -232,12 +242,28 @@ pin_project_lite::pin_project! {
         Message {
             #[pin]
             handling: F,
-            deadline: i64,
+            // Not a plain number, so that the kind of step fits into it: every idle actor has room for one of these.
+            deadline: NonZeroI64,
         },
-        // Boxed, so that actors nobody looks at do not carry its state.
-        Rare { work: Pin<Box<dyn Future<Output = Result<(), ExitReason>> + Send + 'a>> },
-        Expired,
-        Nothing,
+        Other { other: Other<'a> },
+    }
+}
+
+enum Other<'a> {
+    /// Boxed, so that actors nobody looks at do not carry its state.
+    Rare(Pin<Box<dyn Future<Output = Result<(), ExitReason>> + Send + 'a>>),
+    Expired,
+    Nothing,
+}
+
+impl<'a, F> Next<'a, F> {
+    fn message(handling: F, deadline: i64) -> Self {
+        // The clock began at 0: a deadline then is over like any before.
+        Self::Message { handling, deadline: NonZeroI64::new(deadline).unwrap_or(NonZeroI64::MIN) }
+    }
+
+    fn rare(work: impl Future<Output = Result<(), ExitReason>> + Send + 'a) -> Self {
+        Self::Other { other: Other::Rare(Box::pin(work)) }
     }
 }
 
@@ -246,14 +272,14 @@ impl<F: Future<Output = Result<(), ExitReason>>> Future for Next<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let handled = match self.project() {
-            NextProjection::Message { handling, deadline } if *deadline == NEVER => handling.poll(cx),
+            NextProjection::Message { handling, deadline } if deadline.get() == NEVER => handling.poll(cx),
             NextProjection::Message { handling, deadline } => {
-                let _inherited = InheritedDeadline::enter(*deadline);
+                let _inherited = InheritedDeadline::enter(deadline.get());
                 handling.poll(cx)
             }
-            NextProjection::Rare { work } => work.as_mut().poll(cx),
-            NextProjection::Expired => Poll::Ready(Ok(())),
-            NextProjection::Nothing => return Poll::Ready(Ok(false)),
+            NextProjection::Other { other: Other::Rare(work) } => work.as_mut().poll(cx),
+            NextProjection::Other { other: Other::Expired } => Poll::Ready(Ok(())),
+            NextProjection::Other { other: Other::Nothing } => return Poll::Ready(Ok(false)),
         };
         handled.map_ok(|()| true)
     }
@@ -266,26 +292,26 @@ fn next<'a, A: Actor>(
 ) -> impl Future<Output = Result<bool, ExitReason>> + Send + 'a {
     let flags = ctx.slot.header.flags();
     if flags & !OBSERVED != 0 {
-        return Next::Rare { work: Box::pin(attend(flags, actor, ctx)) };
+        return Next::rare(attend(flags, actor, ctx));
     }
     let Some(envelope) = ctx.batch.pop(&ctx.slot.mailbox) else {
-        return Next::Nothing;
+        return Next::Other { other: Other::Nothing };
     };
     #[cfg(feature = "testing")]
     if let Some(fault) = testing::next_fault(&ctx.slot.header) {
-        return Next::Rare { work: Box::pin(handle_faulty(fault, actor, ctx, envelope)) };
+        return Next::rare(handle_faulty(fault, actor, ctx, envelope));
     }
     if flags & OBSERVED != 0 || envelope.is_traced() {
-        return Next::Rare { work: Box::pin(handle_observed(actor, ctx, envelope)) };
+        return Next::rare(handle_observed(actor, ctx, envelope));
     }
     match open(ctx, envelope) {
-        Some((message, NEVER)) => Next::Message { handling: actor.handle(message, ctx), deadline: NEVER },
+        Some((message, NEVER)) => Next::message(actor.handle(message, ctx), NEVER),
         Some((message, deadline)) => {
             // A handler that is no async function begins here.
             let _inherited = InheritedDeadline::enter(deadline);
-            Next::Message { handling: actor.handle(message, ctx), deadline }
+            Next::message(actor.handle(message, ctx), deadline)
         }
-        None => Next::Expired,
+        None => Next::Other { other: Other::Expired },
     }
 }
 
@@ -490,14 +516,18 @@ pub(crate) async fn give_way() {
 }
 
 /// Reports the end of an incarnation when it is dropped: by the task when it is through, by the executor when it is not.
-struct Report {
-    slot: Arc<AnySlot>,
-    on_exit: fn(&Exit),
+struct Report<A: Actor>(Arc<TypedSlot<A::Message>>);
+
+impl<A: Actor> Drop for Report<A> {
+    fn drop(&mut self) {
+        let slot: &AnySlot = &*self.0;
+        slot.report_end(A::on_exit);
+    }
 }
 
-impl Drop for Report {
-    fn drop(&mut self) {
-        let slot = &self.slot;
+impl AnySlot {
+    fn report_end(&self, on_exit: fn(&Exit)) {
+        let slot = self;
         let header = &slot.header;
         slot.mailbox.forget_receiver();
         let parent = header.parent();
@@ -507,7 +537,7 @@ impl Drop for Report {
         if let ExitReason::Panic(report) = root_of(&exit.reason) {
             tracing::error!(actor = %exit.name, id = exit.id.as_u64(), %report, "actor panicked");
         }
-        if let Err(report) = contain(|| (self.on_exit)(&exit)) {
+        if let Err(report) = contain(|| on_exit(&exit)) {
             tracing::error!(actor = %exit.name, id = exit.id.as_u64(), %report, "on_exit panicked");
         }
         header.system.emit(|| {

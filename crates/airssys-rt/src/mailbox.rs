@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::clock;
 use crate::envelope::Envelope;
-use crate::sync::{self, AtomicBool, AtomicI64, AtomicUsize, Mutex, MutexGuard, fence};
+use crate::sync::{self, AtomicBool, AtomicI64, AtomicU32, Mutex, MutexGuard, fence};
 
 // The paths are written out so that a model of the mailbox can be built from the same files.
 #[path = "mailbox/batch.rs"]
@@ -53,7 +53,7 @@ pub(crate) struct Ticket(u64);
 pub(crate) struct Mailbox<M> {
     queue: Mutex<Queue<M>>,
     /// Messages the receiver took and has not handled. Written by the receiver, read by senders who find the mailbox full.
-    in_hand: AtomicUsize,
+    in_hand: AtomicU32,
     /// When the message that is sampled was sent; 0 while none is.
     sampled_at: AtomicI64,
     /// Whether senders wait for room; true only while `Extra::waiting` is not empty.
@@ -118,7 +118,7 @@ impl<M> Mailbox<M> {
         };
         let mailbox = Self {
             queue: Mutex::new(queue),
-            in_hand: AtomicUsize::new(0),
+            in_hand: AtomicU32::new(0),
             sampled_at: AtomicI64::new(0),
             has_waiting: AtomicBool::new(false),
             is_parked: AtomicBool::new(false),
@@ -210,12 +210,12 @@ impl<M> Mailbox<M> {
     /// Messages waiting to be handled.
     pub(crate) fn depth(&self) -> usize {
         let queue = self.lock();
-        queue.len() + self.in_hand.load(Ordering::Relaxed)
+        queue.len() + self.in_hand()
     }
 
     pub(crate) fn stats(&self) -> MailboxStats {
         let queue = self.lock();
-        let depth = queue.len() + self.in_hand.load(Ordering::Relaxed);
+        let depth = queue.len() + self.in_hand();
         let extra = queue.extra.as_ref();
         MailboxStats {
             depth,
@@ -283,6 +283,10 @@ impl<M> Mailbox<M> {
         if self.has_waiting.load(Ordering::Relaxed) {
             self.admit(self.lock());
         }
+    }
+
+    fn in_hand(&self) -> usize {
+        self.in_hand.load(Ordering::Relaxed) as usize
     }
 
     #[cfg(test)]
@@ -382,7 +386,7 @@ impl<M> Mailbox<M> {
 
     /// Exact, at the price of reading what the receiver writes.
     fn has_room(&self, queue: &mut Queue<M>, envelope: &Envelope<M>) -> bool {
-        let in_hand = self.in_hand.load(Ordering::Relaxed);
+        let in_hand = self.in_hand();
         queue.in_hand_max = in_hand as u32;
         let books = queue.extra.as_ref().and_then(|extra| extra.books.as_ref());
         queue.len() + in_hand < queue.capacity as usize && books.is_none_or(|books| books.fits(envelope))

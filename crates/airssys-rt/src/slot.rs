@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -57,9 +57,7 @@ pub(crate) trait AnyMailbox: Send + Sync {
     /// Refuses messages from now on and counts those that are queued as dead letters. They are in what it returns, which
     /// may take its time to be dropped.
     fn close(&self, header: &Header) -> Option<Leftovers>;
-    fn set_receiver(&self, receiver: &Waker);
     fn forget_receiver(&self);
-    fn relieve(&self);
 }
 
 impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
@@ -86,16 +84,8 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
         Some(Box::new(left))
     }
 
-    fn set_receiver(&self, receiver: &Waker) {
-        self.set_receiver(Some(receiver.clone()));
-    }
-
     fn forget_receiver(&self) {
         self.set_receiver(None);
-    }
-
-    fn relieve(&self) {
-        self.relieve();
     }
 }
 
@@ -147,6 +137,10 @@ impl<M: Send + 'static> From<&Arc<TypedSlot<M>>> for Entry {
 pub(crate) struct Header {
     flags: AtomicU8,
     pub(crate) kind: NodeKind,
+    /// Signals and messages know the task of this incarnation, which has one waker as long as it lives.
+    is_task_known: AtomicBool,
+    /// How many have begun here. Tells a later one from the one somebody waits for. Changes while the control is locked.
+    incarnation: AtomicU32,
     pub(crate) id: ActorId,
     pub(crate) system: System,
     pub(crate) name: Arc<str>,
@@ -160,17 +154,12 @@ pub(crate) struct Control {
     /// The slot takes no more messages, and gives its name back as soon as nobody lives here. Whoever still lives below ends
     /// for good as well.
     closed: bool,
-    /// How many have begun here. Tells a later one from the one somebody waits for.
-    incarnation: u32,
     /// The start of the latest incarnation succeeded. Its exit reason does not say so: a link hands on any reason.
     had_started: bool,
     pub(crate) trap_exits: bool,
     pub(crate) finish_message: bool,
     pub(crate) restart_follows: bool,
-    pub(crate) restarts: u32,
     task: Option<Waker>,
-    /// Who waits for the start or the end; more than one are in [`Rare::observers`].
-    observer: Option<Waker>,
     pub(crate) parent: Option<Weak<AnySlot>>,
     rare: Option<Box<Rare>>,
 }
@@ -183,7 +172,9 @@ pub(crate) struct Rare {
     /// How it ends.
     end: Option<ExitReason>,
     last_exit: Option<Exit>,
+    restarts: u32,
     pub(crate) ended_at: Option<Instant>,
+    /// Who waits for the start or the end.
     observers: Vec<Waker>,
     pub(crate) notices: VecDeque<Signal>,
     requests: VecDeque<Request>,
@@ -208,6 +199,11 @@ impl Control {
         self.rare.as_ref()?.last_exit.as_ref()
     }
 
+    /// Times it was started again after an end.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.restarts)
+    }
+
     pub(crate) fn children(&self) -> Offspring {
         self.rare.as_ref().map_or_else(Offspring::default, |rare| rare.children.clone())
     }
@@ -225,21 +221,14 @@ impl Control {
     }
 
     fn observe(&mut self, waker: &Waker) {
-        match &self.observer {
-            Some(known) if known.will_wake(waker) => {}
-            Some(_) => {
-                let observers = &mut self.rare_mut().observers;
-                if !observers.iter().any(|known| known.will_wake(waker)) {
-                    observers.push(waker.clone());
-                }
-            }
-            None => self.observer = Some(waker.clone()),
+        let observers = &mut self.rare_mut().observers;
+        if !observers.iter().any(|known| known.will_wake(waker)) {
+            observers.push(waker.clone());
         }
     }
 
-    fn take_observers(&mut self) -> (Option<Waker>, Vec<Waker>) {
-        let others = self.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.observers));
-        (self.observer.take(), others)
+    fn take_observers(&mut self) -> Vec<Waker> {
+        self.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.observers))
     }
 
     /// A signal can be delivered.
@@ -266,18 +255,17 @@ impl<M: Send + 'static> TypedSlot<M> {
                 kind,
                 system: system.clone(),
                 flags: AtomicU8::new(0),
+                is_task_known: AtomicBool::new(false),
+                incarnation: AtomicU32::new(0),
                 control: Mutex::new(Control {
                     state: NodeState::Down,
                     settled: true,
                     closed: false,
-                    incarnation: 0,
                     had_started: false,
                     trap_exits: false,
                     finish_message: false,
                     restart_follows: false,
-                    restarts: 0,
                     task: None,
-                    observer: None,
                     parent: None,
                     rare: None,
                 }),
@@ -320,7 +308,14 @@ impl Header {
         }
     }
 
+    /// For the task itself.
+    #[inline]
+    pub(crate) fn is_task_known(&self) -> bool {
+        self.is_task_known.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_task(&self, task: &Waker) {
+        self.is_task_known.store(true, Ordering::Relaxed);
         let mut control = self.lock();
         control.task = Some(task.clone());
         if let Some(stand_in) = control.existing_rare().and_then(|rare| rare.stand_in.take()) {
@@ -350,7 +345,7 @@ impl Header {
     /// which incarnation was asked.
     pub(crate) fn request_stop(&self, reason: ExitReason) -> u32 {
         let mut control = self.lock();
-        let incarnation = control.incarnation;
+        let incarnation = self.incarnation();
         if control.is_alive() {
             let flag = if control.trap_exits || control.finish_message { STOP } else { EXIT };
             control.request_exit(reason);
@@ -362,7 +357,7 @@ impl Header {
     /// Kills this incarnation, if it is still there.
     pub(crate) fn kill(&self, incarnation: u32) {
         let control = self.lock();
-        if control.incarnation == incarnation && control.is_alive() {
+        if self.incarnation() == incarnation && control.is_alive() {
             self.raise(control, KILL);
         }
     }
@@ -370,7 +365,7 @@ impl Header {
     /// Ends this incarnation, if it is still there, at its next await, whether it traps exits or not.
     pub(crate) fn expel(&self, incarnation: u32, reason: ExitReason) {
         let mut control = self.lock();
-        if control.incarnation == incarnation && control.is_alive() {
+        if self.incarnation() == incarnation && control.is_alive() {
             control.request_exit(reason);
             self.raise(control, EXIT);
         }
@@ -432,7 +427,8 @@ impl Header {
         debug_assert!(control.settled, "a slot holds one incarnation at a time");
         control.settled = false;
         control.closed = false;
-        control.incarnation = control.incarnation.wrapping_add(1);
+        let incarnation = self.incarnation().wrapping_add(1);
+        self.incarnation.store(incarnation, Ordering::Relaxed);
         control.had_started = false;
         control.state = NodeState::Starting;
         control.trap_exits = false;
@@ -442,7 +438,8 @@ impl Header {
             rare.exit = None;
         }
         self.flags.store(0, Ordering::Release);
-        control.incarnation
+        self.is_task_known.store(false, Ordering::Relaxed);
+        incarnation
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -455,12 +452,12 @@ impl Header {
         control.state = NodeState::Running;
         control.had_started = true;
         // Counted here and not by the supervisor, which may hear of the start only after the new incarnation has ended.
-        if control.last_exit().is_some() {
-            control.restarts = control.restarts.saturating_add(1);
+        if let Some(rare) = control.existing_rare().filter(|rare| rare.last_exit.is_some()) {
+            rare.restarts = rare.restarts.saturating_add(1);
         }
         let restarted = control.log_restart();
-        let restarts = control.restarts;
-        let (observer, others) = control.take_observers();
+        let restarts = control.restarts();
+        let observers = control.take_observers();
         drop(control);
         if let Some((supervisor, RestartRecord { reason, took, .. })) = restarted {
             self.system.emit(|| Event::Restarted {
@@ -472,7 +469,7 @@ impl Header {
                 took,
             });
         }
-        observer.into_iter().chain(others).for_each(Waker::wake);
+        observers.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn set_state(&self, state: NodeState) {
@@ -487,7 +484,7 @@ impl Header {
     /// As [`Header::poll_started`], for one incarnation: its supervisor replaces only what had started.
     pub(crate) fn poll_started_as(&self, incarnation: u32, cx: &Context<'_>) -> Poll<Result<(), Exit>> {
         let control = self.lock();
-        if control.incarnation != incarnation {
+        if self.incarnation() != incarnation {
             return Poll::Ready(Ok(()));
         }
         self.poll_start(control, cx)
@@ -537,7 +534,7 @@ impl Header {
     pub(crate) async fn settled_as(&self, incarnation: u32) {
         poll_fn(|cx| {
             let control = self.lock();
-            if control.incarnation != incarnation {
+            if self.incarnation() != incarnation {
                 return Poll::Ready(());
             }
             self.poll_settle(control, cx)
@@ -563,7 +560,7 @@ impl Header {
     }
 
     pub(crate) fn incarnation(&self) -> u32 {
-        self.lock().incarnation
+        self.incarnation.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -616,9 +613,9 @@ impl Header {
             control = self.lock();
         }
         control.settled = true;
-        let (observer, others) = control.take_observers();
+        let observers = control.take_observers();
         drop(control);
-        observer.into_iter().chain(others).for_each(Waker::wake);
+        observers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -667,7 +664,7 @@ impl AnySlot {
             name: self.header.name.clone(),
             kind: self.header.kind,
             state: control.state,
-            restarts: control.restarts.into(),
+            restarts: control.restarts().into(),
             last_exit: control.last_exit().map(|exit| exit.reason.clone()),
             history: control.history(),
             mailbox: Some(mailbox),

@@ -155,7 +155,7 @@ impl ChildInfo {
             kind: header.kind,
             restart: terms.restart,
             state: control.state,
-            restarts: control.restarts.into(),
+            restarts: control.restarts().into(),
             last_exit: control.last_exit().map(|exit| exit.reason.clone()),
             history: control.history(),
         }

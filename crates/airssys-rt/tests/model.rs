@@ -13,7 +13,7 @@ mod envelope;
 mod mailbox;
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, fence};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
 
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

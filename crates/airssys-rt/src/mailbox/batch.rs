@@ -44,7 +44,7 @@ impl<M> Batch<M> {
         let Some(envelope) = self.messages.pop_front() else {
             return self.refill(mailbox);
         };
-        mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
+        mailbox.in_hand.store(self.messages.len() as u32, Ordering::Relaxed);
         if self.messages.len() <= self.admit_at as usize && mailbox.has_waiting.load(Ordering::Relaxed) {
             self.admit(mailbox);
         }
@@ -124,7 +124,7 @@ impl<M> Batch<M> {
             self.messages.pop_front()
         };
         queue.in_hand_max = self.messages.len() as u32;
-        mailbox.in_hand.store(self.messages.len(), Ordering::Relaxed);
+        mailbox.in_hand.store(self.messages.len() as u32, Ordering::Relaxed);
         queue.parked = envelope.is_none();
         mailbox.is_parked.store(envelope.is_none(), Ordering::Relaxed);
         if envelope.is_none() {
