@@ -10,6 +10,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 #[cfg(feature = "testing")]
 use crate::testing::Scheduler;
 
@@ -40,6 +42,15 @@ impl Executor {
             Self::Tokio => drop(tokio::spawn(task)),
             #[cfg(feature = "testing")]
             Self::Seeded(scheduler) => scheduler.spawn(name.cloned(), Box::pin(task)),
+        }
+    }
+
+    /// Starts a task where an executor is at hand, and else drops it: an actor's end may come when its runtime is gone.
+    pub(crate) fn spawn_late(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Tokio => drop(Handle::try_current().map(|executor| executor.spawn(task))),
+            #[cfg(feature = "testing")]
+            Self::Seeded(scheduler) => scheduler.spawn(None, Box::pin(task)),
         }
     }
 

@@ -55,6 +55,7 @@ mod exit;
 #[doc(hidden)]
 pub mod glue;
 mod group;
+mod leftovers;
 mod lifecycle;
 mod link;
 mod mailbox;

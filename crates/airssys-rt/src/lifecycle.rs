@@ -558,7 +558,6 @@ impl AnySlot {
         ended.children.abandon(header);
         ended.tell_parent(parent.as_ref());
         header.settle();
-        // The backlog of an ended actor may take its time.
         drop(left);
     }
 }

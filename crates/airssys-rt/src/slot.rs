@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::actor::{ActorId, Signal};
 use crate::exit::{Exit, ExitReason};
+use crate::leftovers::Leftovers;
 use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
 use crate::observe::{DeadLetterReason, Event, NodeKind, NodeState, TreeNode};
@@ -54,8 +55,7 @@ pub(crate) type AnySlot = Slot<dyn AnyMailbox>;
 pub(crate) trait AnyMailbox: Send + Sync {
     fn stats(&self) -> MailboxStats;
     fn open(&self);
-    /// Refuses messages from now on and counts those that are queued as dead letters. They are in what it returns, which
-    /// may take its time to be dropped.
+    /// Refuses messages from now on and counts those that are queued as dead letters. They are in what it returns.
     fn close(&self, header: &Header) -> Option<Leftovers>;
     fn forget_receiver(&self);
 }
@@ -81,16 +81,13 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
             return None;
         }
         header.system.dead_letters_add(header, DeadLetterReason::Closed, count as u64);
-        Some(Box::new(left))
+        Some(Leftovers::new(&header.system, left))
     }
 
     fn forget_receiver(&self) {
         self.set_receiver(None);
     }
 }
-
-/// Messages that nobody will handle.
-pub(crate) type Leftovers = Box<dyn Any + Send>;
 
 /// A slot whose message type is forgotten, and can be recovered.
 #[derive(Clone)]

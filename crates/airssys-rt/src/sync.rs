@@ -5,7 +5,7 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 use std::sync::{PoisonError, TryLockError};
 
 /// Looks at a lock that is taken, before the thread sleeps: a few microseconds.
-const ROUNDS: u32 = 7;
+const ROUNDS: u32 = 8;
 
 /// Locks. Whoever finds the lock taken leaves it alone for a while, each time for longer, so that the other core keeps it and
 /// the queue in its cache for many messages: two cores that take turns pay for the way between them with each message.

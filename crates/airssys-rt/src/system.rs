@@ -306,6 +306,11 @@ impl System {
         self.0.executor.spawn(None, task);
     }
 
+    /// As [`System::start_task`], for what is dropped instead where nothing runs any more.
+    pub(crate) fn start_late_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.executor.spawn_late(task);
+    }
+
     #[inline]
     pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.0.deadlines

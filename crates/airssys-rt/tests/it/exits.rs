@@ -1,8 +1,14 @@
 //! How actors end, and who learns of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use airssys_rt::{Actor, Context, Event, Exit, ExitReason, MailboxOptions, SpawnError, System};
+use airssys_rt::{
+    Actor, ActorId, Context, DynamicSpec, Event, Exit, ExitReason, MailboxOptions, Restart, Signal,
+    SpawnError, System,
+};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::probe::{Diary, Habits, Probe, SOON, Tell, flush, occupy, spawn, spawn_with, until};
@@ -257,4 +263,64 @@ fn an_aborted_task_still_reports_its_end() {
     }
     assert_eq!(ends, 1);
     assert!(system.tree().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_backlog_of_who_has_ended_to_be_dropped() {
+    const BACKLOG: usize = 50_000;
+    struct Counted(Arc<AtomicUsize>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    struct Sleeper;
+    impl Actor for Sleeper {
+        type Message = Counted;
+        async fn handle(&mut self, _message: Counted, _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            std::future::pending().await
+        }
+    }
+    struct Watcher {
+        target: ActorId,
+        dropped: Arc<AtomicUsize>,
+        seen: Option<oneshot::Sender<usize>>,
+    }
+    impl Actor for Watcher {
+        type Message = ();
+        async fn start(&mut self, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            ctx.monitor(self.target);
+            Ok(())
+        }
+        async fn handle(&mut self, (): (), _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            Ok(())
+        }
+        async fn signal(&mut self, _signal: Signal, _ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            let seen = self.seen.take().expect("one end");
+            seen.send(self.dropped.load(Ordering::Relaxed)).expect("the test waits");
+            Err(ExitReason::Normal)
+        }
+    }
+    let system = System::new();
+    let top = system.supervise_dynamic(DynamicSpec::new("top").restart(Restart::Temporary)).await.unwrap();
+    for is_supervised in [false, true] {
+        let mailbox = MailboxOptions::bounded(BACKLOG + 1);
+        let a = if is_supervised {
+            top.spawn("a", mailbox, || Sleeper).await.unwrap()
+        } else {
+            system.spawn("a", mailbox, || Sleeper).await.unwrap()
+        };
+        let dropped = Arc::new(AtomicUsize::new(0));
+        (0..=BACKLOG).for_each(|_| a.try_tell(Counted(dropped.clone())).ok().expect("room"));
+        until(|| a.stats().depth == BACKLOG).await;
+        let (seen, sees) = oneshot::channel();
+        let watcher = Watcher { target: a.id(), dropped: dropped.clone(), seen: Some(seen) };
+        system.spawn("watcher", MailboxOptions::default(), move || watcher).await.unwrap();
+        a.exit(ExitReason::Killed);
+        let dropped_by_then = sees.await.unwrap();
+        assert!(dropped_by_then < BACKLOG / 2, "{dropped_by_then} were dropped first");
+        assert_eq!(system.dead_letters().closed, BACKLOG as u64 * (1 + u64::from(is_supervised)));
+        until(|| dropped.load(Ordering::Relaxed) == BACKLOG + 1).await;
+        until(|| system.lookup::<()>("watcher").is_none() && system.lookup::<Counted>("a").is_none()).await;
+    }
 }
