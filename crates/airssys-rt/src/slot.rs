@@ -3,12 +3,14 @@
 //! Everything others may do to an actor without knowing its message type is here: signals, state for the tree, its end.
 //! Signals are bits in one atomic plus a waker, so they never wait behind messages. No two controls are locked at once.
 
+mod control;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
@@ -19,12 +21,11 @@ use crate::leftovers::Leftovers;
 use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
 use crate::observe::{DeadLetterReason, Event, NodeKind, NodeState, TreeNode};
-use crate::registry::Affiliations;
-use crate::standin::StandIn;
-use crate::supervisor::{Offspring, RestartLog, RestartRecord};
-use crate::sys::Request;
+use crate::supervisor::{Offspring, RestartRecord};
+use crate::sys::{Request, SysError};
 use crate::system::System;
-use crate::tasks::Tasks;
+
+pub(crate) use control::Control;
 
 /// The actor must end now, without another line of its code.
 pub(crate) const KILL: u8 = 1;
@@ -40,6 +41,10 @@ pub(crate) const REQUEST: u8 = 16;
 pub(crate) const SUSPENDED: u8 = 32;
 /// Each message is to be looked at before it is handled.
 pub(crate) const OBSERVED: u8 = 64;
+
+/// Requests that may wait to be served, and signals that may wait when somebody else asks an actor to exit: the signals of its
+/// links and monitors are bounded by those.
+const WAITING_MAX: usize = 1024;
 
 /// In this order: what the receiver reads for each message is at least a cache line away from what senders write.
 #[repr(C)]
@@ -144,99 +149,6 @@ pub(crate) struct Header {
     control: Mutex<Control>,
 }
 
-pub(crate) struct Control {
-    pub(crate) state: NodeState,
-    /// True once the end of the last incarnation is known to everyone, and before the first start.
-    settled: bool,
-    /// The slot takes no more messages, and gives its name back as soon as nobody lives here. Whoever still lives below ends
-    /// for good as well.
-    closed: bool,
-    /// The start of the latest incarnation succeeded. Its exit reason does not say so: a link hands on any reason.
-    had_started: bool,
-    pub(crate) trap_exits: bool,
-    pub(crate) finish_message: bool,
-    pub(crate) restart_follows: bool,
-    task: Option<Waker>,
-    pub(crate) parent: Option<Weak<AnySlot>>,
-    rare: Option<Box<Rare>>,
-}
-
-/// What most actors never need.
-#[derive(Default)]
-pub(crate) struct Rare {
-    /// Why it must end.
-    exit: Option<ExitReason>,
-    /// How it ends.
-    end: Option<ExitReason>,
-    last_exit: Option<Exit>,
-    restarts: u32,
-    pub(crate) ended_at: Option<Instant>,
-    /// Who waits for the start or the end.
-    observers: Vec<Waker>,
-    pub(crate) notices: VecDeque<Signal>,
-    requests: VecDeque<Request>,
-    pub(crate) relations: Relations,
-    pub(crate) affiliations: Affiliations,
-    pub(crate) restart_log: Option<Box<RestartLog>>,
-    pub(crate) children: Offspring,
-    /// Timers and streams of this incarnation.
-    pub(crate) tasks: Tasks,
-    pub(crate) trace: Option<crate::sys::Tracing>,
-    /// Who wakes the task on behalf of what was polled before there was one.
-    pub(crate) stand_in: Option<Arc<StandIn>>,
-}
-
-impl Control {
-    /// The first reason to end stands.
-    pub(crate) fn request_exit(&mut self, reason: ExitReason) {
-        self.rare_mut().exit.get_or_insert(reason);
-    }
-
-    pub(crate) fn last_exit(&self) -> Option<&Exit> {
-        self.rare.as_ref()?.last_exit.as_ref()
-    }
-
-    /// Times it was started again after an end.
-    pub(crate) fn restarts(&self) -> u32 {
-        self.rare.as_ref().map_or(0, |rare| rare.restarts)
-    }
-
-    pub(crate) fn children(&self) -> Offspring {
-        self.rare.as_ref().map_or_else(Offspring::default, |rare| rare.children.clone())
-    }
-
-    pub(crate) fn rare(&self) -> Option<&Rare> {
-        self.rare.as_deref()
-    }
-
-    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
-    pub(crate) fn existing_rare(&mut self) -> Option<&mut Rare> {
-        self.rare.as_deref_mut()
-    }
-
-    fn observe(&mut self, waker: &Waker) {
-        let observers = &mut self.rare_mut().observers;
-        if !observers.iter().any(|known| known.will_wake(waker)) {
-            observers.push(waker.clone());
-        }
-    }
-
-    fn take_observers(&mut self) -> Vec<Waker> {
-        self.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.observers))
-    }
-
-    /// A signal can be delivered.
-    pub(crate) fn is_alive(&self) -> bool {
-        match self.state {
-            NodeState::Starting | NodeState::Running | NodeState::Stopping => true,
-            NodeState::Restarting | NodeState::Quarantined | NodeState::Down => false,
-        }
-    }
-}
-
 impl<M: Send + 'static> TypedSlot<M> {
     pub(crate) fn new(
         system: &System,
@@ -254,18 +166,7 @@ impl<M: Send + 'static> TypedSlot<M> {
                 flags: AtomicU8::new(0),
                 is_task_known: AtomicBool::new(false),
                 incarnation: AtomicU32::new(0),
-                control: Mutex::new(Control {
-                    state: NodeState::Down,
-                    settled: true,
-                    closed: false,
-                    had_started: false,
-                    trap_exits: false,
-                    finish_message: false,
-                    restart_follows: false,
-                    task: None,
-                    parent: None,
-                    rare: None,
-                }),
+                control: Mutex::new(Control::new()),
             },
             mailbox: Mailbox::new(options, rules),
         })
@@ -329,8 +230,11 @@ impl Header {
         if matches!(reason, ExitReason::Killed) {
             self.raise(control, KILL);
         } else if control.trap_exits {
-            control.rare_mut().notices.push_back(Signal::ExitRequested(reason));
-            self.raise(control, NOTICE);
+            let notices = &mut control.rare_mut().notices;
+            if notices.len() < WAITING_MAX {
+                notices.push_back(Signal::ExitRequested(reason));
+                self.raise(control, NOTICE);
+            }
         } else if !matches!(reason, ExitReason::Normal) {
             control.request_exit(reason);
             self.raise(control, EXIT);
@@ -372,21 +276,19 @@ impl Header {
         self.lock().rare_mut().exit.clone().unwrap_or(ExitReason::Shutdown)
     }
 
-    /// Puts a request in line. It comes back if there is nobody to serve it.
-    pub(crate) fn request(&self, request: Request) -> Result<(), Request> {
+    /// Puts a request in line.
+    pub(crate) fn request(&self, request: Request) -> Result<(), SysError> {
         let mut control = self.lock();
-        match control.state {
-            NodeState::Running => {
-                control.rare_mut().requests.push_back(request);
-                self.raise(control, REQUEST);
-                Ok(())
-            }
-            NodeState::Starting
-            | NodeState::Stopping
-            | NodeState::Restarting
-            | NodeState::Quarantined
-            | NodeState::Down => Err(request),
+        if control.state != NodeState::Running {
+            return Err(SysError::NoProc);
         }
+        let requests = &mut control.rare_mut().requests;
+        if requests.len() >= WAITING_MAX {
+            return Err(SysError::TooMany { max: WAITING_MAX });
+        }
+        requests.push_back(request);
+        self.raise(control, REQUEST);
+        Ok(())
     }
 
     pub(crate) fn next_request(&self) -> Option<Request> {

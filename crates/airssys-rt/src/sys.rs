@@ -111,7 +111,7 @@ impl Sys {
         make: impl FnOnce(ReplyTo<R>) -> Request,
     ) -> Result<R, SysError> {
         let (reply_to, mut answer): (_, Reply<R>) = reply(None);
-        self.0.header.request(make(reply_to)).map_err(|_| SysError::NoProc)?;
+        self.0.header.request(make(reply_to))?;
         match timeout(within, std::future::poll_fn(|cx| answer.poll(cx))).await {
             Ok(answer) => answer.ok_or(SysError::NoProc),
             Err(_) => Err(SysError::Timeout),
@@ -135,6 +135,12 @@ pub enum SysError {
     /// The message in work took longer; the request stands.
     #[error("no answer in time")]
     Timeout,
+    /// The actor has not come to serve those that asked before.
+    #[error("{max} requests wait already")]
+    TooMany {
+        /// Requests that may wait for one actor.
+        max: usize,
+    },
     /// The actor does not show its state.
     #[error("actor does not offer its state")]
     NotOffered,

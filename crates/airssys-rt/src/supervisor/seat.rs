@@ -19,6 +19,16 @@ pub(crate) struct Made<A: Actor, F> {
     pub(crate) factory: F,
 }
 
+/// Nobody can start anything here any more: who has the address of an actor that never came is told so.
+impl<A: Actor, F> Drop for Made<A, F> {
+    fn drop(&mut self) {
+        if self.slot.header.is_settled() {
+            let slot: &AnySlot = &*self.slot;
+            drop(slot.shut());
+        }
+    }
+}
+
 impl<A, F> Seat for Made<A, F>
 where
     A: Actor,

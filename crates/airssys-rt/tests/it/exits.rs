@@ -311,7 +311,7 @@ async fn nobody_waits_for_the_backlog_of_who_has_ended_to_be_dropped() {
             system.spawn("a", mailbox, || Sleeper).await.unwrap()
         };
         let dropped = Arc::new(AtomicUsize::new(0));
-        (0..=BACKLOG).for_each(|_| a.try_tell(Counted(dropped.clone())).ok().expect("room"));
+        (0..=BACKLOG).for_each(|_| a.try_tell(Counted(dropped.clone())).expect("room"));
         until(|| a.stats().depth == BACKLOG).await;
         let (seen, sees) = oneshot::channel();
         let watcher = Watcher { target: a.id(), dropped: dropped.clone(), seen: Some(seen) };

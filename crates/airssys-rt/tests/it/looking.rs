@@ -167,6 +167,29 @@ async fn a_suspended_actor_can_be_killed_and_the_next_incarnation_is_not_suspend
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_thousand_requests_wait_for_a_busy_actor_and_one_more_is_refused() {
+    const MAX: usize = 1024;
+    let (scale, diary) = supervised(&System::new()).await;
+    let gate = Arc::new(Notify::new());
+    scale.tell(Weigh::Wait(gate.clone())).await.unwrap();
+    until(|| scale.stats().depth == 0).await;
+    for _ in 0..MAX {
+        assert!(matches!(scale.sys().resume(Duration::ZERO).await, Err(SysError::Timeout)), "it waits");
+    }
+    let refused = scale.sys().resume(SOON).await;
+    assert!(matches!(refused, Err(SysError::TooMany { max: MAX })), "{refused:?}");
+    for _ in 0..=MAX {
+        assert!(scale.exit(ExitReason::Shutdown));
+    }
+    gate.notify_one();
+    scale.sys().resume(SOON).await.expect_err("all that were in line are served first");
+    assert_eq!(total(&scale).await, 0);
+    scale.sys().resume(SOON).await.expect("there is room again");
+    let asked = diary.lines().iter().filter(|line| line.contains("asked to exit")).count();
+    assert_eq!(asked, MAX);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_suspended_actor_stops_when_it_is_told_to() {
     let system = System::new();
     let (scale, _) = supervised(&system).await;

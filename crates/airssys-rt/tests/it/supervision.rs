@@ -145,6 +145,31 @@ async fn messages_sent_before_the_start_wait_for_it() {
     assert_eq!(diary.take(), ["a: start", "a: 1"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_writes_to_a_child_that_can_never_start_is_told_so() {
+    let (system, diary) = (System::new(), Diary::default());
+    let habits = Habits { failing_starts: std::sync::Arc::new(1.into()), ..Habits::default() };
+    let (failing, first) = child_with(&system, "failing", &diary, habits);
+    let (second_spec, second) = child(&system, "second", &diary);
+    let (nested_spec, nested) = child(&system, "nested", &diary);
+    let inner = ChildSpec::supervisor(SupervisorSpec::new("inner").child(nested_spec));
+    let (kept_spec, kept) = child(&system, "kept", &diary);
+    let top = SupervisorSpec::new("top").child(failing).child(second_spec).child(inner);
+    let waits = second.clone();
+    let asked = tokio::spawn(async move { waits.ask(SOON, |reply| Tell::Ask(1, reply)).await });
+    until(|| second.stats().depth == 1).await;
+    system.supervise(top.child(kept_spec.clone())).await.expect_err("the first child fails");
+    assert!(matches!(asked.await, Ok(Err(AskError::Died))));
+    for address in [&first, &second, &nested] {
+        assert!(matches!(address.try_tell(Tell::Note(1)), Err(TellError::Closed(_))), "{address:?}");
+    }
+    kept.try_tell(Tell::Note(1)).expect("its specification is not gone");
+    assert_eq!(system.dead_letters().closed, 1);
+    drop(kept_spec);
+    assert!(matches!(kept.try_tell(Tell::Note(2)), Err(TellError::Closed(_))));
+    assert_eq!(system.dead_letters().closed, 2);
+}
+
 async fn ends_by(restart: Restart, reason: ExitReason) -> bool {
     let (system, diary) = (System::new(), Diary::default());
     let (child, a) = child(&system, "a", &diary);
