@@ -109,8 +109,8 @@ async fn events_tell_a_life_in_order() {
             "a started",
             "a restarted 1",
             "a exited shutdown",
+            "a lost 1",
             "top exited shutdown",
-            "a lost 1"
         ]
     );
 }
