@@ -31,7 +31,9 @@ use crate::sys::{Request, SysError, Tracing};
 use crate::testing;
 use crate::trace::TraceContext;
 
-pub(crate) use panics::{contain, install_panic_hook, message_of};
+#[cfg(feature = "testing")]
+pub(crate) use panics::message_of;
+pub(crate) use panics::{contain, install_panic_hook};
 
 /// Who polls a new incarnation first.
 #[derive(Clone, Copy)]
