@@ -15,8 +15,8 @@ use crate::address::Address;
 use crate::clock;
 use crate::envelope::inherited_deadline;
 use crate::exit::{Exit, ExitReason};
+use crate::leftovers::Leftovers;
 use crate::mailbox::{Batch, Priority, Rules};
-use crate::observe::DeadLetterReason;
 use crate::slot::{AnySlot, TypedSlot};
 use crate::system::System;
 
@@ -252,13 +252,7 @@ impl<A: Actor> Drop for Context<A> {
     /// What was taken from the mailbox and not handled meets the next incarnation, if there is one.
     fn drop(&mut self) {
         self.count_turn();
-        let lost = self.batch.put_back(&self.slot.mailbox);
-        let header = &self.slot.header;
-        header.system.lose(
-            header,
-            DeadLetterReason::Closed,
-            lost.into_iter().map(|envelope| envelope.message),
-        );
+        drop(Leftovers::of(&self.slot.header, vec![self.batch.put_back(&self.slot.mailbox)]));
     }
 }
 

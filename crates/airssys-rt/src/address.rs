@@ -149,8 +149,8 @@ impl<M: Send + 'static> Address<M> {
     }
 
     /// Sends an exit signal, as OTP's `exit/2`: [`ExitReason::Normal`] is ignored, [`ExitReason::Killed`] cannot be trapped,
-    /// others end the actor at its next await unless it traps exits. One that traps them and has not come to the 1,024 signals
-    /// that wait for it is not asked again. False if no actor is alive here.
+    /// others end the actor at its next await unless it traps exits. One that traps them and has not heard of 1,024
+    /// requests is not asked again. False if no actor is alive here.
     pub fn exit(&self, reason: ExitReason) -> bool {
         self.0.header.exit(reason)
     }

@@ -54,10 +54,11 @@ impl Executor {
         }
     }
 
-    /// Whether a task may be polled before it is started, by whoever starts it. A seed is to decide about every poll.
+    /// Whether a task may be polled before it is started, by whoever starts it. Not where it could not be started then, and not
+    /// where a seed is to decide about every poll.
     pub(crate) fn lets_callers_poll(&self) -> bool {
         match self {
-            Self::Tokio => true,
+            Self::Tokio => Handle::try_current().is_ok(),
             #[cfg(feature = "testing")]
             Self::Seeded(_) => false,
         }

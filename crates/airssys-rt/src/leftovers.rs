@@ -1,10 +1,12 @@
-//! Messages that nobody will handle: counted already, to be dropped without keeping anybody waiting.
+//! Messages that nobody will handle: counted at once, and dropped without keeping anybody waiting.
 
 use std::collections::VecDeque;
 use std::mem;
 
 use crate::envelope::Envelope;
 use crate::lifecycle::give_way;
+use crate::observe::DeadLetterReason;
+use crate::slot::Header;
 use crate::system::System;
 
 /// So many are dropped on the spot, and between two turns of others: well under a millisecond.
@@ -20,11 +22,22 @@ pub(crate) struct Leftovers {
 }
 
 impl Leftovers {
-    pub(crate) fn new<M: Send + 'static>(system: &System, queues: Vec<VecDeque<Envelope<M>>>) -> Self {
-        let is_long = queues.iter().map(VecDeque::len).sum::<usize>() > AT_ONCE_MAX;
+    /// Counts messages of a closed mailbox as dead letters, and shows them if somebody reads those. Nothing is left then, and
+    /// nothing of no messages.
+    pub(crate) fn of<M: Send + 'static>(header: &Header, queues: Vec<VecDeque<Envelope<M>>>) -> Option<Self> {
+        let len: usize = queues.iter().map(VecDeque::len).sum();
+        if len == 0 {
+            return None;
+        }
+        let system = &header.system;
         let mut left = queues.into_iter().flatten();
+        if system.has_dead_letter_reader() {
+            system.lose(header, DeadLetterReason::Closed, left.map(|envelope| envelope.message));
+            return None;
+        }
+        system.dead_letters_add(header, DeadLetterReason::Closed, len as u64);
         let drop_some = move || left.by_ref().take(AT_ONCE_MAX).count() == AT_ONCE_MAX;
-        Self { system: system.clone(), drop_some: Box::new(drop_some), is_long }
+        Some(Self { system: system.clone(), drop_some: Box::new(drop_some), is_long: len > AT_ONCE_MAX })
     }
 }
 

@@ -55,16 +55,24 @@ where
     let report = Report::<A>(slot.clone());
     let place = slot.clone();
     // In a box of its own: the executor rounds up the sizes of tasks.
-    let mut incarnation = Box::pin(Incarnation { life: live(slot, factory), report });
-    let is_over = match first {
+    let incarnation = Box::pin(Incarnation { life: live(slot, factory), report });
+    let left = match first {
         FirstPoll::Caller if place.header.system.executor().lets_callers_poll() => {
-            standin::poll(&place.header, |cx| incarnation.as_mut().poll_life(cx)).is_ready()
+            standin::poll(&place.header, incarnation, |mut incarnation, cx| {
+                incarnation.as_mut().poll_life(cx).is_pending().then_some(incarnation)
+            })
         }
-        FirstPoll::Caller | FirstPoll::Task => false,
+        FirstPoll::Caller | FirstPoll::Task => Some(incarnation),
     };
-    if !is_over {
+    if let Some(incarnation) = left {
         place.header.start_task(incarnation);
     }
+}
+
+/// To be awaited by whoever starts an actor by [`FirstPoll::Caller`] and may start many: others want their turn, and who awaits
+/// here may have been told to end.
+pub(crate) async fn others_turn() {
+    tokio::task::coop::consume_budget().await;
 }
 
 pin_project_lite::pin_project! {
@@ -201,6 +209,10 @@ fn work<A: Actor>(actor: &mut A, ctx: &mut Context<A>) -> impl Future<Output = E
             let header = &ctx.slot.header;
             header.system.emit(|| Event::Started { id: header.id, name: header.name.clone() });
             header.started();
+        }
+        // Whoever polled the start in our stead waits for nothing more.
+        if !ctx.slot.header.is_task_known() {
+            give_way().await;
         }
         let mut turn = 0;
         loop {

@@ -20,7 +20,7 @@ use crate::exit::{Exit, ExitReason};
 use crate::leftovers::Leftovers;
 use crate::link::Relations;
 use crate::mailbox::{Mailbox, MailboxOptions, MailboxStats, Rules};
-use crate::observe::{DeadLetterReason, Event, NodeKind, NodeState, TreeNode};
+use crate::observe::{Event, NodeKind, NodeState, TreeNode};
 use crate::supervisor::{Offspring, RestartRecord};
 use crate::sys::{Request, SysError};
 use crate::system::System;
@@ -42,8 +42,8 @@ pub(crate) const SUSPENDED: u8 = 32;
 /// Each message is to be looked at before it is handled.
 pub(crate) const OBSERVED: u8 = 64;
 
-/// Requests that may wait to be served, and signals that may wait when somebody else asks an actor to exit: the signals of its
-/// links and monitors are bounded by those.
+/// Requests that may wait to be served, and requests to exit that may wait to be heard. Other signals are bounded by the links
+/// and monitors they come from.
 const WAITING_MAX: usize = 1024;
 
 /// In this order: what the receiver reads for each message is at least a cache line away from what senders write.
@@ -75,18 +75,7 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
     }
 
     fn close(&self, header: &Header) -> Option<Leftovers> {
-        let left = self.close();
-        let count: usize = left.iter().map(VecDeque::len).sum();
-        if count == 0 {
-            return None;
-        }
-        if header.system.has_dead_letter_reader() {
-            let messages = left.into_iter().flatten().map(|envelope| envelope.message);
-            header.system.lose(header, DeadLetterReason::Closed, messages);
-            return None;
-        }
-        header.system.dead_letters_add(header, DeadLetterReason::Closed, count as u64);
-        Some(Leftovers::new(&header.system, left))
+        Leftovers::of(header, self.close())
     }
 
     fn forget_receiver(&self) {
@@ -231,7 +220,8 @@ impl Header {
             self.raise(control, KILL);
         } else if control.trap_exits {
             let notices = &mut control.rare_mut().notices;
-            if notices.len() < WAITING_MAX {
+            let is_request = |notice: &&Signal| matches!(notice, Signal::ExitRequested(_));
+            if notices.len() < WAITING_MAX || notices.iter().filter(is_request).count() < WAITING_MAX {
                 notices.push_back(Signal::ExitRequested(reason));
                 self.raise(control, NOTICE);
             }
@@ -495,7 +485,12 @@ impl Header {
             relations: mem::take(&mut rare.relations),
             children: rare.children.clone(),
         };
-        let left = (mem::take(&mut rare.requests), mem::take(&mut rare.tasks), rare.trace.take());
+        let left = (
+            mem::take(&mut rare.requests),
+            mem::take(&mut rare.tasks),
+            rare.trace.take(),
+            rare.stand_in.take(),
+        );
         drop(control);
         // Their ends run other people's code.
         drop(left);

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use crate::clock::NEVER;
 use crate::envelope::{InheritedDeadline, InheritedTrace};
@@ -19,26 +19,31 @@ thread_local! {
     static SPARE: Cell<Option<Arc<StandIn>>> = Cell::new(Some(Arc::default()));
 }
 
-/// Polls an actor on the thread of whoever starts it, with nothing inherited from there. `Pending` without a poll where that
-/// is itself such a poll: actors that start actors in their starts would pile up on one stack.
-pub(crate) fn poll(header: &Header, poll: impl FnOnce(&mut Context<'_>) -> Poll<()>) -> Poll<()> {
+/// Polls what is to become the task of an actor, on the thread of whoever starts it, without the deadline and the trace of the
+/// message that is handled there. Gives it back unless that was all; unpolled where this is itself within such a poll, because
+/// actors that start actors in their starts would pile up on one stack.
+pub(crate) fn poll<T>(
+    header: &Header,
+    task: T,
+    poll: impl FnOnce(T, &mut Context<'_>) -> Option<T>,
+) -> Option<T> {
     let Some(stand_in) = SPARE.take() else {
-        return Poll::Pending;
+        return Some(task);
     };
-    let polled = {
+    let left = {
         let _nothing = (InheritedDeadline::enter(NEVER), InheritedTrace::enter(None));
         let waker = Waker::from(stand_in.clone());
-        poll(&mut Context::from_waker(&waker))
+        poll(task, &mut Context::from_waker(&waker))
     };
     if Arc::strong_count(&stand_in) == 1 {
         SPARE.set(Some(stand_in));
-        return polled;
+        return left;
     }
     SPARE.set(Some(Arc::default()));
-    if polled.is_pending() {
+    if left.is_some() {
         header.lock().rare_mut().stand_in = Some(stand_in);
     }
-    polled
+    left
 }
 
 impl StandIn {

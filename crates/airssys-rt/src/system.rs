@@ -17,7 +17,7 @@ use crate::deadline::Deadlines;
 use crate::executor::Executor;
 use crate::exit::ExitReason;
 use crate::group::Scopes;
-use crate::lifecycle::{self, FirstPoll, install_panic_hook};
+use crate::lifecycle::{self, FirstPoll, install_panic_hook, others_turn};
 use crate::mailbox::MailboxOptions;
 use crate::observe::{
     DeadLetter, DeadLetterCounts, DeadLetterReason, DeadLetters, Event, Events, Metrics, NodeKind,
@@ -60,7 +60,7 @@ pub struct SystemOptions {
 
 impl SystemOptions {
     /// Reports an actor that runs for this long without awaiting, by [`Event::Stuck`] and a warning in the log. A thread of
-    /// its own looks four times in that time; the price to actors is two stores per turn. Off by default.
+    /// its own looks four times in that time; the price to actors is three stores per turn. Off by default.
     pub fn stuck_after(self, limit: Duration) -> Self {
         Self { stuck_after: Some(limit), ..self }
     }
@@ -116,7 +116,8 @@ impl System {
     }
 
     /// Starts an actor nobody restarts, and returns when its `start` has succeeded. The factory and the first step of `start`
-    /// may run on the caller's thread, so many that compute for long start side by side only from several tasks.
+    /// may run on the caller's thread, so many that compute for long start side by side only from several tasks, and until it
+    /// first awaits `start` sees the task-locals and the `tracing` span of its caller.
     ///
     /// Not cancel safe: when the future is dropped while `start` runs, the actor goes on without it.
     pub async fn spawn<A: Actor>(
@@ -134,6 +135,7 @@ impl System {
         }
         slot.header.begin();
         lifecycle::launch(slot.clone(), factory, FirstPoll::Caller);
+        others_turn().await;
         match slot.header.start_outcome().await {
             Ok(()) => Ok(Address(slot)),
             Err(exit) => Err(SpawnError::Start { name, reason: exit.reason }),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::actor::{Actor, ActorId, rules};
 use crate::address::Address;
 use crate::exit::{Exit, ExitReason};
-use crate::lifecycle::FirstPoll;
+use crate::lifecycle::{FirstPoll, others_turn};
 use crate::mailbox::MailboxOptions;
 use crate::observe::NodeKind;
 use crate::reply::reply;
@@ -150,6 +150,7 @@ impl DynamicSupervisor {
         );
         let incarnation =
             self.launch(Arc::new(Made { slot: slot.clone(), factory }), self.table.template())?;
+        others_turn().await;
         Begun { slot: slot.clone(), incarnation }.outcome().await?;
         Ok(Address(slot))
     }
@@ -163,6 +164,7 @@ impl DynamicSupervisor {
         let slot = seat.entry().slot();
         ending::vacated_soon(&slot.header).await;
         let incarnation = self.launch(seat, &spec.terms)?;
+        others_turn().await;
         Begun { slot, incarnation }.outcome().await
     }
 
@@ -199,6 +201,7 @@ impl DynamicSupervisor {
         let begins = self.table.release(slot.header.id, &child)?;
         let incarnation = begins.incarnation;
         begins.launch(FirstPoll::Caller);
+        others_turn().await;
         Begun { slot, incarnation }.outcome().await
     }
 

@@ -266,6 +266,34 @@ fn an_aborted_task_still_reports_its_end() {
 }
 
 #[tokio::test]
+async fn who_was_not_asked_to_exit_yet_is_asked_whatever_else_waits() {
+    let (system, diary) = (System::new(), Diary::default());
+    let habits = Habits { traps: true, ..Habits::default() };
+    let a = spawn_with(&system, "a", &diary, habits).await;
+    let mut others = Vec::new();
+    for n in 0..1024 {
+        let diary = Diary::default();
+        let other = move || Probe::new("other", &diary);
+        let other = system.spawn(format!("other-{n}"), MailboxOptions::default(), other).await.unwrap();
+        a.ask(SOON, |reply| Tell::Monitor(other.id(), reply)).await.unwrap();
+        others.push(other);
+    }
+    let gate = occupy(&a).await;
+    others.iter().for_each(|other| assert!(other.exit(ExitReason::Killed)));
+    until(|| others.iter().all(|other| !other.is_alive())).await;
+    until(|| system.tree().len() == 1).await;
+    assert!(a.exit(ExitReason::Shutdown));
+    gate.notify_one();
+    flush(&a).await;
+    assert_eq!(
+        diary.lines().iter().filter(|line| line.contains("asked")).count(),
+        1,
+        "{:?}",
+        diary.lines().last()
+    );
+}
+
+#[tokio::test]
 async fn nobody_waits_for_the_backlog_of_who_has_ended_to_be_dropped() {
     const BACKLOG: usize = 50_000;
     struct Counted(Arc<AtomicUsize>);

@@ -2,15 +2,16 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, Context, DynamicSpec, Event, ExitReason, MailboxOptions, SpawnError, System, SystemOptions,
+    Actor, Context, DynamicSpec, Event, Exit, ExitReason, MailboxOptions, SpawnError, System, SystemOptions,
     TraceContext,
 };
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::probe::{Diary, SOON, until};
@@ -114,7 +115,7 @@ async fn actors_that_start_each_other_in_their_starts_do_not_pile_up_on_one_stac
 }
 
 #[tokio::test]
-async fn a_start_inherits_nothing_from_the_message_in_whose_handling_it_was_asked_for() {
+async fn a_start_inherits_neither_deadline_nor_trace_from_the_handling_it_was_asked_for_in() {
     let system = System::new();
     let a = puppet(&system, &Diary::default(), MailboxOptions::default()).await;
     let saw = Arc::new(Mutex::new(Vec::new()));
@@ -186,4 +187,88 @@ async fn a_start_that_panics_at_once_is_a_failed_start_of_its_own_and_harms_nobo
             .is_ok()
     );
     assert_eq!(top.count_children().specs, 1);
+}
+
+#[tokio::test]
+async fn an_end_in_the_first_poll_inherits_nothing_either() {
+    static SAW: Mutex<Option<Option<TraceContext>>> = Mutex::new(None);
+    struct Fails;
+    impl Actor for Fails {
+        type Message = ();
+        async fn start(&mut self, _: &mut Context<Self>) -> Result<(), ExitReason> {
+            Err(ExitReason::Normal)
+        }
+        async fn handle(&mut self, (): (), _: &mut Context<Self>) -> Result<(), ExitReason> {
+            Ok(())
+        }
+        fn on_exit(_: &Exit) {
+            *SAW.lock().unwrap() = Some(TraceContext::current());
+        }
+    }
+    let system = System::new();
+    let spawned = system.spawn("b", MailboxOptions::default(), || Fails);
+    assert!(TraceContext::root(false).scope(spawned).await.is_err());
+    assert_eq!(*SAW.lock().unwrap(), Some(None));
+}
+
+#[tokio::test]
+async fn who_starts_one_actor_after_the_other_lets_others_run() {
+    let (system, ran) = (System::new(), Arc::new(AtomicBool::new(false)));
+    let top = system.supervise_dynamic(DynamicSpec::new("top")).await.unwrap();
+    for is_supervised in [false, true] {
+        ran.store(false, Ordering::SeqCst);
+        let runs = ran.clone();
+        tokio::spawn(async move { runs.store(true, Ordering::SeqCst) });
+        for n in 0.. {
+            let name = format!("{is_supervised}-{n}");
+            let quick = || Starter::new(|_| Box::pin(async { Ok(()) }));
+            let started = if is_supervised {
+                top.spawn(name, MailboxOptions::default(), quick).await.is_ok()
+            } else {
+                system.spawn(name, MailboxOptions::default(), quick).await.is_ok()
+            };
+            assert!(started && n < 1_000, "nobody else had a turn");
+            if ran.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_actor_tells_itself_in_its_start_does_not_keep_its_spawner() {
+    struct Later(Option<(std::sync::mpsc::Receiver<()>, oneshot::Sender<bool>)>);
+    impl Actor for Later {
+        type Message = ();
+        async fn start(&mut self, ctx: &mut Context<Self>) -> Result<(), ExitReason> {
+            ctx.address().try_tell(()).expect("room");
+            Ok(())
+        }
+        async fn handle(&mut self, (): (), _: &mut Context<Self>) -> Result<(), ExitReason> {
+            let (waits, saw) = self.0.take().expect("one message");
+            saw.send(waits.recv_timeout(Duration::from_secs(2)).is_ok()).expect("the test waits");
+            Ok(())
+        }
+    }
+    let (go, waits) = std::sync::mpsc::channel();
+    let (saw, sees) = oneshot::channel();
+    let later = Later(Some((waits, saw)));
+    let system = System::new();
+    let address = system.spawn("later", MailboxOptions::default(), move || later).await.unwrap();
+    go.send(()).expect("its handler waits, or did");
+    assert!(sees.await.unwrap(), "the handler ran before `spawn` returned");
+    drop(address);
+}
+
+#[test]
+fn a_child_asked_for_outside_of_a_runtime_is_not_there_afterwards() {
+    let (runtime, system) = (tokio::runtime::Runtime::new().unwrap(), System::new());
+    let top = runtime.block_on(system.supervise_dynamic(DynamicSpec::new("top"))).unwrap();
+    let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let make = || Starter::new(|_| Box::pin(async { Ok(()) }));
+        let mut spawned = std::pin::pin!(top.spawn("a", MailboxOptions::default(), make));
+        spawned.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready()
+    }));
+    assert!(asked.is_err());
+    runtime.block_on(until(|| top.count_children().specs == 0));
 }

@@ -484,3 +484,17 @@ async fn starting_and_stopping_many_children_costs_each_the_same() {
     assert!(matches!(stopped.reason, ExitReason::Shutdown));
     assert!(system.lookup::<ReplyTo<()>>("child-0").is_none() && system.tree().is_empty());
 }
+
+#[tokio::test]
+async fn a_child_refused_for_its_name_hears_when_it_is_started_elsewhere() {
+    let (system, diary) = (System::new(), Diary::default());
+    let holder = crate::probe::spawn(&system, "a", &diary).await;
+    let top = system.supervise(SupervisorSpec::new("static")).await.unwrap();
+    let (spec, a) = child(&system, "a", &diary);
+    top.start_child(spec.clone()).await.expect_err("the name is taken");
+    holder.exit(ExitReason::Killed);
+    until(|| system.lookup::<Tell>("a").is_none()).await;
+    let dynamic = system.supervise_dynamic(DynamicSpec::new("dynamic")).await.unwrap();
+    dynamic.start_child(spec).await.unwrap();
+    flush(&a).await;
+}

@@ -219,9 +219,8 @@ impl Table {
             return Err(refuse(error));
         }
         let incarnation = header.begin();
-        if incarnation > 1 {
-            slot.mailbox.open();
-        }
+        // Somebody may have closed it who could not start this child.
+        slot.mailbox.open();
         place.insert(Member {
             seat: seat.clone(),
             terms: terms.clone(),
