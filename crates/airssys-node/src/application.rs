@@ -9,10 +9,9 @@ mod plan;
 
 use std::time::Duration;
 
-use airssys_wasm::manifest::reader::{self, Section};
+use airssys_osl::document::{self, DocumentError, Located, Position, Problem, Section};
 use airssys_wasm::manifest::{
-    ComponentName, Located, ManifestError, PATTERNS_MAX, Position, Problem, RelativePath, TopicPattern,
-    WrittenCapabilities, WrittenLimits, quoted,
+    ComponentName, PATTERNS_MAX, RelativePath, TopicPattern, WrittenCapabilities, WrittenLimits, quoted,
 };
 
 pub use airssys_rt::{Overflow, Restart, Shutdown, Strategy};
@@ -112,8 +111,8 @@ struct ComponentEntry {
 
 impl Application {
     /// Reads the text of an `airssys.toml`. `file` names it in errors, and in those of [`resolve`].
-    pub fn parse(text: &str, file: &str) -> Result<Self, ManifestError> {
-        reader::read(text, file, |root| {
+    pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
+        document::read(text, file, |root| {
             root.require("application");
             root.require("component");
             let name = root.table("application", read_application).flatten();

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use airssys_osl::document::DocumentError;
 use airssys_osl::{FsError, Root};
 use airssys_rt::{ChildSpec, MailboxOptions, ShutdownReport, Supervisor, SupervisorSpec, System};
-use airssys_wasm::manifest::{ComponentManifest, ManifestError};
+use airssys_wasm::manifest::ComponentManifest;
 use airssys_wasm::{
     CallError, Component, ComponentHandle, ComponentId, ComponentSpec, EngineError, EngineOptions, Engines,
     InvalidId, LoadError, Payload, Router, Runtime, SpecError,
@@ -74,7 +75,7 @@ pub enum StartError {
     },
     /// A file says something that it may not.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Manifest(#[from] DocumentError),
     /// The engines did not start.
     #[error("start the engines")]
     Engine(#[from] EngineError),

@@ -157,6 +157,11 @@ impl Root {
         Root { hard_links: HardLinks::Allowed, ..self }
     }
 
+    /// A folder that is open already.
+    pub(crate) fn of_folder(folder: std::os::fd::OwnedFd, label: PathBuf) -> Self {
+        Root { dir: Dir::from_std_file(folder.into()), label, hard_links: HardLinks::Refused }
+    }
+
     /// The folder of the file at `path`, which the user named, and the file's name in it.
     pub fn of_file(path: &Path) -> Result<(Self, OsString), FsError> {
         let Some(name) = path.file_name() else {
@@ -248,6 +253,11 @@ impl Root {
     pub fn open_lines(&self, rel: &Path, line_bytes_max: usize) -> Result<Lines, FsError> {
         let (file, metadata) = self.open_file(rel)?;
         Ok(Lines::new(Input::of_regular(file.into_std(), self.path_of(rel), metadata.len()), line_bytes_max))
+    }
+
+    /// The regular file `rel`, to be read from its beginning.
+    pub(crate) fn open_regular(&self, rel: &Path) -> Result<File, FsError> {
+        self.open_file(rel).map(|(file, _)| file)
     }
 
     /// Puts `bytes` at `rel` with exactly the permission bits `mode`. Whoever reads sees the old file or the new one,
@@ -412,7 +422,7 @@ fn create_temporary(dir: &Dir) -> io::Result<(String, File)> {
     }
 }
 
-fn sync_dir(dir: &Dir) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Dir) -> io::Result<()> {
     // The handle that cap-std holds is for paths only and cannot be synced.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let readable = rustix::fs::openat(dir, ".", flags, rustix::fs::Mode::empty())?;

@@ -22,14 +22,28 @@
     reason = "this crate is the door that the bans protect: elsewhere these calls would pass it by"
 )]
 
+mod access;
+pub mod audit;
+mod beneath;
+pub mod document;
+mod files;
 mod fs;
+mod gate;
 mod host;
 mod input;
 mod lock;
 mod net;
+mod policy;
 
+pub use access::{
+    Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, Name, NameError,
+    NetVerb, PathError, Port, RelPath, Subject,
+};
+pub use files::{About, Entry, FileOperation, Files, FilesError, Kind};
 pub use fs::{Exposure, FsError, Root};
+pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
 pub use host::{memory_bytes, random_bytes};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
+pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};

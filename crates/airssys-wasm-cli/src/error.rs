@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use airssys_node::StartError;
+use airssys_node::airssys_osl::document::DocumentError;
 use airssys_node::airssys_osl::{ControlError, FsError};
-use airssys_node::airssys_wasm::manifest::ManifestError;
 use airssys_node::airssys_wasm::{CommandError as ProgramError, EngineError, LoadError};
 use airssys_node::control::{ClientError, Refusal};
 use serde::Serialize;
@@ -174,8 +174,8 @@ fn refusal_hint(kind: Kind) -> Option<String> {
     (kind == Kind::Died).then(|| hint.to_owned())
 }
 
-impl From<ManifestError> for CommandError {
-    fn from(error: ManifestError) -> Self {
+impl From<DocumentError> for CommandError {
+    fn from(error: DocumentError) -> Self {
         CommandError::from_error(Kind::Invalid, &error)
     }
 }

@@ -8,19 +8,16 @@ mod capability;
 mod limits;
 mod name;
 mod pattern;
-mod problem;
-pub mod reader;
 
 pub use capability::{Capabilities, PATTERNS_MAX, Service, WrittenCapabilities};
 pub(crate) use limits::TABLE_ELEMENTS_MAX;
 pub use limits::{Limits, WrittenLimits};
 pub use name::{ComponentName, InvalidName, InvalidPath, RelativePath};
 pub use pattern::{InvalidPattern, TargetPattern, Topic, TopicPattern};
-pub use problem::{Located, ManifestError, Position, Problem, quoted};
 pub use semver::Version;
 
 use crate::envelope::Codec;
-use reader::Section;
+use airssys_osl::document::{self, DocumentError, Section};
 
 /// Longest description in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 256;
@@ -77,10 +74,10 @@ impl ComponentManifest {
     /// let manifest = ComponentManifest::parse(text, "Component.toml")?;
     /// assert_eq!(manifest.name.as_str(), "tally");
     /// assert!(!manifest.capabilities.may_send("shop", "shop", "parse"));
-    /// # Ok::<(), airssys_wasm::manifest::ManifestError>(())
+    /// # Ok::<(), airssys_osl::document::DocumentError>(())
     /// ```
-    pub fn parse(text: &str, file: &str) -> Result<Self, ManifestError> {
-        reader::read(text, file, |root| {
+    pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
+        document::read(text, file, |root| {
             root.require("component");
             let about = root.table("component", About::read).flatten();
             let accepts = root.table("messages", read_accepts).unwrap_or(Accepts::All);

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use airssys_wasm::manifest::{ComponentName, Located, Problem};
+use airssys_osl::document::{Located, Problem};
+use airssys_wasm::manifest::ComponentName;
 
 use super::{Application, INSTANCES_MAX, SupervisorEntry};
 

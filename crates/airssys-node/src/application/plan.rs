@@ -2,9 +2,9 @@
 //!
 //! Nothing in a [`Plan`] is a wish: a grant is in it only if the manifest requests it, a limit only if it tightens.
 
+use airssys_osl::document::{DocumentError, Position, Problem};
 use airssys_wasm::manifest::{
-    Capabilities, ComponentManifest, ComponentName, Limits, ManifestError, Position, Problem, RelativePath,
-    TopicPattern,
+    Capabilities, ComponentManifest, ComponentName, Limits, RelativePath, TopicPattern,
 };
 
 use super::{
@@ -81,7 +81,7 @@ pub struct ComponentPlan {
 ///
 /// # Panics
 /// If the number of manifests is another than that of the components.
-pub fn resolve(application: Application, manifests: Vec<ComponentManifest>) -> Result<Plan, ManifestError> {
+pub fn resolve(application: Application, manifests: Vec<ComponentManifest>) -> Result<Plan, DocumentError> {
     assert_eq!(application.components.len(), manifests.len(), "one manifest for each component");
     let own = application.name.as_str();
     let mut problems = Vec::new();
@@ -92,7 +92,7 @@ pub fn resolve(application: Application, manifests: Vec<ComponentManifest>) -> R
     if let Some(input) = &application.input {
         check_line_size(&input.value, input.at, &nodes, &mut problems);
     }
-    if let Some(error) = ManifestError::of(&application.file, problems) {
+    if let Some(error) = DocumentError::of(&application.file, problems) {
         return Err(error);
     }
     nodes.extend(application.supervisors.into_iter().map(Node::supervisor));

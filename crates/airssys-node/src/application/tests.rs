@@ -19,13 +19,13 @@ fn manifest(more: &str) -> ComponentManifest {
 }
 
 /// The plan of the text whose components all have a manifest of `more`.
-fn plan_of(text: &str, more: &str) -> Result<Plan, ManifestError> {
+fn plan_of(text: &str, more: &str) -> Result<Plan, DocumentError> {
     let application = parse(text);
     let manifests = application.folders().map(|_| manifest(more)).collect();
     resolve(application, manifests)
 }
 
-fn lines(error: &ManifestError) -> Vec<String> {
+fn lines(error: &DocumentError) -> Vec<String> {
     let strip = |line: &str| line.strip_prefix("airssys.toml:").expect("each line names the file").to_owned();
     error.to_string().lines().map(strip).collect()
 }

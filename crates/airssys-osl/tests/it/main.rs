@@ -7,8 +7,13 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a helper that cannot prepare ends the test, like an assertion")]
 
+mod access;
+mod audit;
+mod files;
+mod gate;
 mod lines;
 mod lock;
+mod policy;
 mod process;
 mod read;
 mod socket;

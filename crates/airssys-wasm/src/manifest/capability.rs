@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use super::pattern::{TargetPattern, TopicPattern};
-use super::problem::{Located, Problem};
-use super::reader::Section;
+use airssys_osl::document::Section;
+use airssys_osl::document::{Located, Problem};
 
 /// Most patterns of one list.
 pub const PATTERNS_MAX: usize = 256;

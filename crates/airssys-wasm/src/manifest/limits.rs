@@ -5,8 +5,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::problem::{Located, Problem};
-use super::reader::{Section, bytes_text};
+use airssys_osl::document::{Located, Problem};
+use airssys_osl::document::{Section, bytes_text};
 
 /// The effective limits of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -302,10 +302,10 @@ fn a_hostile_text_is_refused_and_not_suffered() {
     let header = format!("[{}x]", "a.".repeat(100_000));
     let tables = format!("x = {}", "{a = ".repeat(100_000));
     let patterns = format!("{LEAST}[capabilities]\nsend = [{}]\n", "\"a\",".repeat(PATTERNS_MAX + 1));
-    for text in [nested, dotted, header, tables, patterns, "x".repeat(reader::TEXT_BYTES_MAX + 1)] {
+    for text in [nested, dotted, header, tables, patterns, "x".repeat(document::TEXT_BYTES_MAX + 1)] {
         assert!(!refusal(&text).is_empty());
     }
-    let longest = format!("{LEAST}#{}", "x".repeat(reader::TEXT_BYTES_MAX - LEAST.len() - 1));
+    let longest = format!("{LEAST}#{}", "x".repeat(document::TEXT_BYTES_MAX - LEAST.len() - 1));
     assert!(ComponentManifest::parse(&longest, "C").is_ok(), "a text at the bound is read");
 }
 

@@ -79,7 +79,7 @@ impl fmt::Display for Problem {
 ///
 /// Displays as one line per problem: `airssys.toml:12:3: unknown key …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestError {
+pub struct DocumentError {
     /// The file as its reader named it.
     pub file: String,
     /// At least one; the first of them if there were very many.
@@ -88,7 +88,7 @@ pub struct ManifestError {
     pub unlisted: usize,
 }
 
-impl ManifestError {
+impl DocumentError {
     /// The error of `problems`, if there are any.
     pub fn of(file: &str, mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort_by_key(|problem| problem.at);
@@ -96,12 +96,12 @@ impl ManifestError {
         problems.truncate(PROBLEMS_MAX);
         match problems.is_empty() {
             true => None,
-            false => Some(ManifestError { file: file.to_owned(), problems, unlisted }),
+            false => Some(DocumentError { file: file.to_owned(), problems, unlisted }),
         }
     }
 }
 
-impl fmt::Display for ManifestError {
+impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
@@ -114,7 +114,7 @@ impl fmt::Display for ManifestError {
     }
 }
 
-impl std::error::Error for ManifestError {}
+impl std::error::Error for DocumentError {}
 
 /// Foreign text for a message: in backticks, control and invisible characters escaped, cut.
 pub fn quoted(text: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! A [`Section`] knows which keys it was asked for, so the schema is the code that reads: what nobody asks for is an
 //! unknown key. Problems are collected, not thrown, and [`read`] reports them together. A closed schema matters for
-//! safety: a misspelt limit that is ignored is a limit that does not hold.
+//! safety: a misspelt limit that is ignored is a limit that does not hold. Policies, manifests and application files are read so.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,9 +11,12 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Located, ManifestError, Position, Problem, nearest, quoted};
+mod problem;
 
-/// A file longer than this is refused unread: a manifest is written by hand.
+use problem::nearest;
+pub use problem::{DocumentError, Located, Position, Problem, quoted};
+
+/// A file longer than this is refused unread: it is written by hand.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads `text` with `build`, which returns `None` only after a problem was noted.
@@ -23,11 +26,11 @@ pub fn read<T>(
     text: &str,
     file: &str,
     build: impl FnOnce(&mut Section<'_>) -> Option<T>,
-) -> Result<T, ManifestError> {
+) -> Result<T, DocumentError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Source::new(text);
     let start = Position { line: 1, column: 1 };
-    let refuse = |problem| ManifestError { file: file.to_owned(), problems: vec![problem], unlisted: 0 };
+    let refuse = |problem| DocumentError { file: file.to_owned(), problems: vec![problem], unlisted: 0 };
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the file has {} bytes; at most {TEXT_BYTES_MAX} are read", text.len());
         return Err(refuse(Problem::new(start, message)));
@@ -38,7 +41,7 @@ pub fn read<T>(
     let built = build(&mut root);
     root.report_unknown();
     let problems = source.problems.into_inner();
-    match (ManifestError::of(file, problems), built) {
+    match (DocumentError::of(file, problems), built) {
         (Some(error), _) => Err(error),
         (None, Some(value)) => Ok(value),
         (None, None) => unreachable!("a reader that builds nothing has noted why"),
@@ -76,6 +79,16 @@ impl<'s> Section<'s> {
             };
             self.report(Problem::new(self.at, message));
         }
+    }
+
+    /// Whether `key` is there, without asking for it.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// Knows `key` without reading it: for what was reported otherwise.
+    pub fn ask(&mut self, key: &'static str) {
+        self.asked.push(key);
     }
 
     /// The text of `key`.

@@ -1,0 +1,188 @@
+//! One record as a line, and the hash that ties it to the one before.
+
+use std::fmt::{self, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::access::Access;
+
+use super::{Outcome, Said, Seq};
+
+/// Longest record in bytes, its end of line included.
+pub(super) const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Longer texts of operations and errors are cut: they may come from whoever is watched.
+const TEXT_CHARS_MAX: usize = 1024;
+
+const HASH_KEY: &str = ",\"hash\":\"";
+const HASH_CHARS: usize = 64;
+
+/// The newest record of a log at some moment: its number and its hash. Shown and read as `seq:hash`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its number; 0 for a log without records.
+    pub seq: Seq,
+    pub(super) hash: blake3::Hash,
+}
+
+impl Head {
+    /// Before the first record.
+    pub(super) fn none() -> Self {
+        Self { seq: 0, hash: blake3::Hash::from_bytes([0; 32]) }
+    }
+
+    /// Reads what [`Head`] shows.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (seq, hash) = text.split_once(':')?;
+        Some(Self { seq: seq.parse().ok()?, hash: blake3::Hash::from_hex(hash).ok()? })
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash.to_hex())
+    }
+}
+
+/// A record without its hash.
+pub(super) struct Line(String);
+
+impl Line {
+    pub(super) fn new(seq: Seq, prev: &blake3::Hash, said: &Said<'_>) -> Self {
+        let mut line = Self::begin(
+            seq,
+            prev,
+            match said {
+                Said::Intent { .. } => "intent",
+                Said::Denial { .. } => "denial",
+                Said::Outcome { .. } => "outcome",
+            },
+        );
+        match said {
+            Said::Intent { subject, accesses, rules, operation } => {
+                line.text("subject", subject)
+                    .text("operation", operation)
+                    .accesses(accesses)
+                    .text("rule", rules);
+            }
+            Said::Denial { subject, accesses, denied, rule, operation } => {
+                line.text("subject", subject).text("operation", operation).accesses(accesses);
+                line.text("denied", denied).text("rule", rule);
+            }
+            Said::Outcome { of, outcome } => {
+                line.number("of", *of);
+                match outcome {
+                    Outcome::Done => line.text("outcome", &"done"),
+                    Outcome::Failed(error) => line.text("outcome", &"failed").text("error", error),
+                    Outcome::Unknown => line.text("outcome", &"unknown"),
+                };
+            }
+        }
+        line
+    }
+
+    /// Records that were given up because the disk did not take them.
+    pub(super) fn gap(seq: Seq, prev: &blake3::Hash, lost: u64) -> Self {
+        let mut line = Self::begin(seq, prev, "gap");
+        line.number("lost", lost);
+        line
+    }
+
+    /// The end of the log, cut short by a crash, was removed.
+    pub(super) fn cut(seq: Seq, prev: &blake3::Hash, bytes: u64) -> Self {
+        let mut line = Self::begin(seq, prev, "cut");
+        line.number("bytes", bytes);
+        line
+    }
+
+    /// The whole line, and its hash.
+    pub(super) fn seal(self) -> (String, blake3::Hash) {
+        let mut line = self.0;
+        let hash = blake3::hash(line.as_bytes());
+        line.push_str(HASH_KEY);
+        line.push_str(&hash.to_hex());
+        line.push_str("\"}\n");
+        (line, hash)
+    }
+
+    fn begin(seq: Seq, prev: &blake3::Hash, kind: &str) -> Self {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let line = String::with_capacity(512);
+        let mut line = Self(line);
+        let prev = prev.to_hex();
+        line.push(format_args!("{{\"seq\":{seq},\"time_ms\":{time},\"prev\":\"{prev}\",\"kind\":\"{kind}\""));
+        line
+    }
+
+    fn push(&mut self, text: fmt::Arguments<'_>) {
+        self.0.write_fmt(text).expect("a string takes every text");
+    }
+
+    fn number(&mut self, key: &str, number: u64) -> &mut Self {
+        self.push(format_args!(",\"{key}\":{number}"));
+        self
+    }
+
+    fn text(&mut self, key: &str, text: &dyn fmt::Display) -> &mut Self {
+        self.push(format_args!(",\"{key}\":"));
+        self.string(text);
+        self
+    }
+
+    fn accesses(&mut self, accesses: &[Access]) -> &mut Self {
+        self.0.push_str(",\"accesses\":[");
+        for (index, access) in accesses.iter().enumerate() {
+            if index > 0 {
+                self.0.push(',');
+            }
+            self.string(access);
+        }
+        self.0.push(']');
+        self
+    }
+
+    /// A JSON string without anything in it that a terminal would act upon.
+    fn string(&mut self, text: &dyn fmt::Display) {
+        let mut shown = text.to_string();
+        if let Some((cut, _)) = shown.char_indices().nth(TEXT_CHARS_MAX) {
+            shown.truncate(cut);
+            shown.push('…');
+        }
+        self.0.push('"');
+        for c in shown.chars() {
+            match c {
+                '"' | '\\' => self.0.extend(['\\', c]),
+                // What `escape_debug` would escape cannot be seen, or does something when it is shown.
+                c if c != '\'' && c.escape_debug().len() > 1 => {
+                    let mut units = [0; 2];
+                    for unit in c.encode_utf16(&mut units) {
+                        self.push(format_args!("\\u{unit:04x}"));
+                    }
+                }
+                c => self.0.push(c),
+            }
+        }
+        self.0.push('"');
+    }
+}
+
+/// A line that was read again, with what ties it to its neighbours.
+pub(super) struct Read {
+    pub(super) seq: Seq,
+    pub(super) prev: blake3::Hash,
+    pub(super) hash: blake3::Hash,
+}
+
+impl Read {
+    /// Reads a line without its end. `None` if it is no record, or not the one that was hashed.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let sealed = line.strip_suffix("\"}")?;
+        let at = sealed.len().checked_sub(HASH_KEY.len() + HASH_CHARS)?;
+        let (body, seal) = sealed.split_at_checked(at)?;
+        let hash = blake3::Hash::from_hex(seal.strip_prefix(HASH_KEY)?).ok()?;
+        if blake3::hash(body.as_bytes()) != hash {
+            return None;
+        }
+        let fields: serde_json::Value = serde_json::from_str(&format!("{body}}}")).ok()?;
+        let prev = blake3::Hash::from_hex(fields.get("prev")?.as_str()?).ok()?;
+        Some(Self { seq: fields.get("seq")?.as_u64()?, prev, hash })
+    }
+}

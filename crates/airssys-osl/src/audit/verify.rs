@@ -1,0 +1,180 @@
+//! Reading a whole log and finding the first record that is not as it was written.
+
+use std::fmt;
+use std::io::BufRead as _;
+use std::path::PathBuf;
+
+use crate::fs::{FsError, Root};
+
+use super::chain::{Head, RECORD_BYTES_MAX, Read};
+use super::{AuditError, Seq};
+
+/// Segments of one log.
+const SEGMENTS_MAX: usize = 100_000;
+/// Ending of the segments' names, which are the number of their first record in 20 digits.
+pub(super) const ENDING: &str = ".jsonl";
+
+/// The first bad record of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The segment it is in.
+    pub file: PathBuf,
+    /// Its line, from 1.
+    pub line: u64,
+    /// Which record should be there.
+    pub seq: Seq,
+    /// What is wrong.
+    pub flaw: Flaw,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// It is not as it was written.
+    Changed,
+    /// It is another record: one before it is missing, was added or moved.
+    OutOfPlace,
+    /// It follows another record than the one before it.
+    Unchained,
+    /// It has no end.
+    CutShort,
+    /// The log ends before the record that was known to be there, or has another in its place.
+    Missing,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flaw = match self.flaw {
+            Flaw::Changed => "is not as it was written",
+            Flaw::OutOfPlace => "is missing here: records were removed, added or moved",
+            Flaw::Unchained => "does not follow from the one before",
+            Flaw::CutShort => "has no end",
+            Flaw::Missing => "was written and is not here",
+        };
+        write!(f, "record {} {flaw} ({:?}, line {})", self.seq, self.file, self.line)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// A log that is whole, as far as it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sound {
+    /// Its oldest record; more than 1 if old segments were removed.
+    pub first: Seq,
+    /// Its newest record.
+    pub head: Head,
+}
+
+/// Reads all segments of the log in a folder. With `known`, a head that was kept elsewhere, also what is missing at the end
+/// or was written anew is found.
+pub fn verify(folder: &Root, known: Option<Head>) -> Result<Sound, AuditError> {
+    let segments = segments(folder)?;
+    let mut tail = Tail { head: Head::none(), first: 1 };
+    let mut has_known = known.is_none_or(|known| known.seq == 0);
+    for (index, segment) in segments.iter().enumerate() {
+        let cut = read(folder, segment, index == 0, &mut tail, |head| has_known |= known == Some(head))?;
+        if let Some(cut) = cut {
+            return Err(AuditError::Broken(cut.broken));
+        }
+    }
+    match known {
+        Some(known) if !has_known => {
+            let file = folder.path_of(segments.last().map_or("".as_ref(), |segment| segment.name.as_ref()));
+            Err(AuditError::Broken(Broken { file, line: 0, seq: known.seq, flaw: Flaw::Missing }))
+        }
+        Some(_) | None => Ok(Sound { first: tail.first, head: tail.head }),
+    }
+}
+
+/// One file of a log.
+pub(super) struct Segment {
+    pub(super) name: String,
+    pub(super) first: Seq,
+}
+
+impl Segment {
+    pub(super) fn beginning_with(first: Seq) -> Self {
+        Self { name: format!("{first:020}{ENDING}"), first }
+    }
+}
+
+/// Where a log ends while it is read.
+pub(super) struct Tail {
+    pub(super) head: Head,
+    pub(super) first: Seq,
+}
+
+/// A last line without an end, as a crash leaves it.
+pub(super) struct Cut {
+    pub(super) broken: Broken,
+    /// Length of the segment without it.
+    pub(super) sound_bytes: u64,
+    pub(super) cut_bytes: u64,
+}
+
+/// The segments in order.
+pub(super) fn segments(folder: &Root) -> Result<Vec<Segment>, FsError> {
+    let names = folder.list(".".as_ref(), SEGMENTS_MAX)?;
+    let of = |name: &std::ffi::OsString| {
+        let name = name.to_str()?;
+        let first = name.strip_suffix(ENDING).filter(|digits| digits.len() == 20)?.parse().ok()?;
+        Some(Segment { name: name.to_owned(), first })
+    };
+    Ok(names.iter().filter_map(of).collect())
+}
+
+/// Reads one segment on from `tail`. The first one read may begin anywhere.
+pub(super) fn read(
+    folder: &Root,
+    segment: &Segment,
+    is_first: bool,
+    tail: &mut Tail,
+    mut each: impl FnMut(Head),
+) -> Result<Option<Cut>, AuditError> {
+    let path = folder.path_of(segment.name.as_ref());
+    let fail = |source| folder.fail("read", segment.name.as_ref(), source);
+    let mut file = std::io::BufReader::new(folder.open_regular(segment.name.as_ref())?);
+    if is_first {
+        tail.first = segment.first;
+        tail.head.seq = segment.first.saturating_sub(1);
+    }
+    let (mut bytes, mut line, mut begins_anywhere) = (0, 0, is_first && segment.first > 1);
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let len = std::io::Read::take(&mut file, RECORD_BYTES_MAX as u64)
+            .read_until(b'\n', &mut buffer)
+            .map_err(fail)?;
+        if len == 0 {
+            return Ok(None);
+        }
+        line += 1;
+        let expected = tail.head.seq + 1;
+        let broken = |flaw| Broken { file: path.clone(), line, seq: expected, flaw };
+        let Some(text) = buffer.strip_suffix(b"\n") else {
+            let is_at_end = file.fill_buf().map_err(fail)?.is_empty();
+            return match is_at_end {
+                true => Ok(Some(Cut {
+                    broken: broken(Flaw::CutShort),
+                    sound_bytes: bytes,
+                    cut_bytes: len as u64,
+                })),
+                false => Err(AuditError::Broken(broken(Flaw::Changed))),
+            };
+        };
+        let record = std::str::from_utf8(text).ok().and_then(Read::parse);
+        let record = record.ok_or_else(|| AuditError::Broken(broken(Flaw::Changed)))?;
+        if record.seq != expected {
+            return Err(AuditError::Broken(broken(Flaw::OutOfPlace)));
+        }
+        if record.prev != tail.head.hash && !begins_anywhere {
+            return Err(AuditError::Broken(broken(Flaw::Unchained)));
+        }
+        begins_anywhere = false;
+        tail.head = Head { seq: record.seq, hash: record.hash };
+        bytes += len as u64;
+        each(tail.head);
+    }
+}

@@ -1,0 +1,416 @@
+//! Files and folders behind the gate: who wants something names a root and a path below it, and what is allowed is done there.
+//!
+//! No link is followed, neither on the way nor at the end: a link inside a root could lead to what is denied there, and one
+//! may be put in place between a look and a use. Only regular files with one name are read, written, renamed and copied;
+//! folders are not renamed, because what is denied inside would come to lie where it is not. Names that somebody may not
+//! look at are not listed.
+
+use std::collections::HashMap;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::access::{Access, FilePath, FileVerb, Name, PathError, RelPath, Subject};
+use crate::beneath::{self, Means};
+use crate::fs::{FsError, Root};
+use crate::gate::{Denied, Gate, Operation, Permit};
+use crate::policy::Decision;
+
+/// The roots of a program and the gate before them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Files {
+    gate: Gate,
+    roots: Arc<HashMap<Name, Root>>,
+}
+
+/// Something to be done with files, read and checked but not yet allowed.
+#[derive(Debug)]
+pub struct FileOperation {
+    name: &'static str,
+    accesses: Vec<Access>,
+    target: FilePath,
+    /// Where it comes to lie, for what has two paths.
+    second: Option<FilePath>,
+}
+
+/// Why something was not done with a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// The path is none.
+    #[error("use path {}: {source}", crate::document::quoted(.text))]
+    Path {
+        /// As it was given.
+        text: String,
+        /// Why.
+        #[source]
+        source: PathError,
+    },
+    /// It is not allowed.
+    #[error(transparent)]
+    Denied(Box<Denied<FileOperation>>),
+    /// The policy allows it in a root that the program has not opened.
+    #[error("use root {root}: the program has not opened one of this name")]
+    NoRoot {
+        /// The root's name.
+        root: Name,
+    },
+    /// It is allowed and did not work.
+    #[error(transparent)]
+    Failed(#[from] FsError),
+}
+
+/// What something in a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, which leads nowhere here.
+    Link,
+    /// A device, FIFO or socket.
+    Other,
+}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What is known of a file or folder without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of a file.
+    pub len: u64,
+    /// When its content changed last.
+    pub modified: Option<SystemTime>,
+}
+
+impl From<Denied<FileOperation>> for FilesError {
+    fn from(denied: Denied<FileOperation>) -> Self {
+        FilesError::Denied(Box::new(denied))
+    }
+}
+
+impl Operation for FileOperation {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn accesses(&self) -> &[Access] {
+        &self.accesses
+    }
+}
+
+impl FileOperation {
+    fn new(name: &'static str, verbs: &[FileVerb], text: &str) -> Result<Self, FilesError> {
+        let target =
+            FilePath::parse(text).map_err(|source| FilesError::Path { text: text.to_owned(), source })?;
+        let accesses = verbs.iter().map(|verb| Access::File { verb: *verb, path: target.clone() }).collect();
+        Ok(Self { name, accesses, target, second: None })
+    }
+
+    fn and(mut self, verbs: &[FileVerb], text: &str) -> Result<Self, FilesError> {
+        let second = Self::new(self.name, verbs, text)?;
+        self.accesses.extend(second.accesses);
+        self.second = Some(second.target);
+        Ok(self)
+    }
+}
+
+impl Files {
+    /// These roots behind this gate. What a policy calls `name:path` is below the root of that name.
+    pub fn new(gate: Gate, roots: impl IntoIterator<Item = (Name, Root)>) -> Self {
+        Self { gate, roots: Arc::new(roots.into_iter().collect()) }
+    }
+
+    /// The bytes of a file of at most `bytes_max`.
+    pub fn read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Vec<u8>, FilesError> {
+        self.act(subject, FileOperation::new("fs.read", &[FileVerb::Read], path)?, |place, _| {
+            read(&place.open_regular(OFlags::RDONLY)?, &place, bytes_max)
+        })
+    }
+
+    /// Puts `bytes` at a path as a file that only the owner may use. Whoever reads sees the old file or the new one, also after
+    /// a crash.
+    pub fn write(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
+        self.act(
+            subject,
+            FileOperation::new("fs.write", &[FileVerb::Create, FileVerb::Write], path)?,
+            |place, _| {
+                place.replaceable()?;
+                place.replace(bytes)
+            },
+        )
+    }
+
+    /// Adds `bytes` at the end of a file that exists.
+    pub fn append(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
+        self.act(subject, FileOperation::new("fs.append", &[FileVerb::Write], path)?, |place, _| {
+            let mut file = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
+            file.write_all(bytes).map_err(|source| place.fail("append to", source))
+        })
+    }
+
+    /// What is known of a file, a folder or a link itself.
+    pub fn stat(&self, subject: &Subject, path: &str) -> Result<About, FilesError> {
+        self.act(subject, FileOperation::new("fs.stat", &[FileVerb::Stat], path)?, |place, _| {
+            place.stat().map(About::of)
+        })
+    }
+
+    /// The names in a folder that the subject may look at, sorted; an error if there are more than `entries_max` in all.
+    pub fn list(&self, subject: &Subject, path: &str, entries_max: usize) -> Result<Vec<Entry>, FilesError> {
+        let policy = self.gate.policy();
+        self.act(subject, FileOperation::new("fs.list", &[FileVerb::List], path)?, |place, operation| {
+            let mut entries = place.entries(entries_max)?;
+            entries.retain(|entry| {
+                operation.target.path.join(&entry.name).is_ok_and(|path| {
+                    let path = FilePath { root: operation.target.root.clone(), path };
+                    let looks = Access::File { verb: FileVerb::Stat, path };
+                    matches!(policy.decide(subject, &looks), Decision::Allowed(_))
+                })
+            });
+            Ok(entries)
+        })
+    }
+
+    /// Makes a folder.
+    pub fn create_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
+        self.act(subject, FileOperation::new("fs.create-folder", &[FileVerb::Create], path)?, |place, _| {
+            rustix::fs::mkdirat(&place.folder, place.name.as_str(), Mode::RWXU)
+                .map_err(|error| place.fail("create", error.into()))
+        })
+    }
+
+    /// Removes a file or a link.
+    pub fn remove(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
+        self.act(subject, FileOperation::new("fs.remove", &[FileVerb::Remove], path)?, |place, _| {
+            place.unlink(AtFlags::empty())
+        })
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
+        self.act(subject, FileOperation::new("fs.remove-folder", &[FileVerb::Remove], path)?, |place, _| {
+            place.unlink(AtFlags::REMOVEDIR)
+        })
+    }
+
+    /// Gives a file another name, in place of a file that has it. Both are in one root.
+    pub fn rename(&self, subject: &Subject, from: &str, to: &str) -> Result<(), FilesError> {
+        let verbs = [FileVerb::Create, FileVerb::Write];
+        let operation =
+            FileOperation::new("fs.rename", &[FileVerb::Read, FileVerb::Remove], from)?.and(&verbs, to)?;
+        self.act_on_two(subject, operation, |from, to| {
+            from.regular()?;
+            to.replaceable()?;
+            rustix::fs::renameat(&from.folder, from.name.as_str(), &to.folder, to.name.as_str())
+                .map_err(|error| from.fail("rename", error.into()))
+        })
+    }
+
+    /// Copies a file of at most `bytes_max` bytes, in place of a file that has the name.
+    pub fn copy(&self, subject: &Subject, from: &str, to: &str, bytes_max: u64) -> Result<(), FilesError> {
+        let verbs = [FileVerb::Create, FileVerb::Write];
+        let operation = FileOperation::new("fs.copy", &[FileVerb::Read], from)?.and(&verbs, to)?;
+        self.act_on_two(subject, operation, |from, to| {
+            to.replaceable()?;
+            let bytes = read(&from.open_regular(OFlags::RDONLY)?, &from, bytes_max)?;
+            to.replace(&bytes)
+        })
+    }
+
+    fn act<T>(
+        &self,
+        subject: &Subject,
+        operation: FileOperation,
+        effect: impl FnOnce(Place, &FileOperation) -> Result<T, FsError>,
+    ) -> Result<T, FilesError> {
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            let place = self.place(&operation.target)?;
+            Ok(effect(place, &operation)?)
+        })
+    }
+
+    fn act_on_two<T>(
+        &self,
+        subject: &Subject,
+        operation: FileOperation,
+        effect: impl FnOnce(Place, Place) -> Result<T, FsError>,
+    ) -> Result<T, FilesError> {
+        let permit: Permit<FileOperation> = self.gate.admit(subject, operation)?;
+        permit.perform(|operation| {
+            let second = operation.second.as_ref().expect("an operation on two paths has a second");
+            let (from, to) = (self.place(&operation.target)?, self.place(second)?);
+            Ok(effect(from, to)?)
+        })
+    }
+
+    fn place(&self, path: &FilePath) -> Result<Place, FilesError> {
+        let root =
+            self.roots.get(&path.root).ok_or_else(|| FilesError::NoRoot { root: path.root.clone() })?;
+        Ok(Place::find(root, &path.path)?)
+    }
+}
+
+/// A name in a folder that was opened: what was decided is what is used.
+struct Place {
+    folder: OwnedFd,
+    name: String,
+    /// For messages only.
+    shown: PathBuf,
+}
+
+impl Place {
+    fn find(root: &Root, path: &RelPath) -> Result<Self, FsError> {
+        let shown = root.path_of(path.as_path());
+        let folder = path.parent().unwrap_or_else(RelPath::root);
+        let folder = beneath::open_folder(root.dir(), &folder, Means::Best)
+            .map_err(|source| of("open", shown.clone(), source))?;
+        let name = path.as_str().rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(".").to_owned();
+        Ok(Self { folder, name, shown })
+    }
+
+    fn fail(&self, action: &'static str, source: io::Error) -> FsError {
+        of(action, self.shown.clone(), source)
+    }
+
+    fn stat(&self) -> Result<Stat, FsError> {
+        rustix::fs::statat(&self.folder, self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| self.fail("open", error.into()))
+    }
+
+    /// A regular file with one name is there.
+    fn regular(&self) -> Result<(), FsError> {
+        self.check(&self.stat()?)
+    }
+
+    /// Nothing is there, or a regular file.
+    fn replaceable(&self) -> Result<(), FsError> {
+        match self.stat() {
+            Ok(stat) => self.check(&stat),
+            Err(FsError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check(&self, stat: &Stat) -> Result<(), FsError> {
+        let kind = match Kind::of(stat) {
+            Kind::File if stat.st_nlink > 1 => {
+                return Err(FsError::HardLinked { path: self.shown.clone(), links: widen(stat.st_nlink) });
+            }
+            Kind::File => return Ok(()),
+            Kind::Folder => "folder",
+            Kind::Link => "link",
+            Kind::Other => "device, FIFO or socket",
+        };
+        Err(FsError::NotAFile { path: self.shown.clone(), kind })
+    }
+
+    /// Looks before it opens, as opening a device can have effects, and looks at what it opened, as that may be another.
+    fn open_regular(&self, flags: OFlags) -> Result<std::fs::File, FsError> {
+        self.regular()?;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty())
+            .map_err(|error| self.fail("open", error.into()))?;
+        self.check(&rustix::fs::fstat(&file).map_err(|error| self.fail("open", error.into()))?)?;
+        Ok(file.into())
+    }
+
+    /// Puts a file of the owner's own there, whole or not at all.
+    fn replace(self, bytes: &[u8]) -> Result<(), FsError> {
+        let label = self.shown.parent().map(PathBuf::from).unwrap_or_default();
+        Root::of_folder(self.folder, label).write_atomic(self.name.as_ref(), bytes, 0o600)
+    }
+
+    fn unlink(&self, flags: AtFlags) -> Result<(), FsError> {
+        rustix::fs::unlinkat(&self.folder, self.name.as_str(), flags)
+            .map_err(|error| self.fail("remove", error.into()))
+    }
+
+    fn entries(&self, entries_max: usize) -> Result<Vec<Entry>, FsError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fail = |error: Errno| self.fail("list", error.into());
+        let folder =
+            rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty()).map_err(fail)?;
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if entries.len() == entries_max {
+                return Err(FsError::TooMany { path: self.shown.clone(), limit: entries_max });
+            }
+            let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+            // One that went meanwhile is not there; one that is not text cannot be asked for.
+            if let (Ok(stat), Ok(name)) = (stat, name.to_str()) {
+                entries.push(Entry { name: name.to_owned(), kind: Kind::of(&stat) });
+            }
+        }
+        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+}
+
+impl Kind {
+    fn of(stat: &Stat) -> Self {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Folder,
+            FileType::Symlink => Kind::Link,
+            FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => Kind::Other,
+        }
+    }
+}
+
+impl About {
+    fn of(stat: Stat) -> Self {
+        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let since = u64::try_from(stat.st_mtime).map(|seconds| std::time::Duration::new(seconds, nanos));
+        let modified = since.ok().and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        Self { kind: Kind::of(&stat), len: u64::try_from(stat.st_size).unwrap_or(0), modified }
+    }
+}
+
+fn read(file: &std::fs::File, place: &Place, bytes_max: u64) -> Result<Vec<u8>, FsError> {
+    let mut bytes = Vec::new();
+    match file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes) {
+        Ok(len) if len as u64 > bytes_max => {
+            Err(FsError::TooLarge { path: place.shown.clone(), limit: bytes_max })
+        }
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(place.fail("read", source)),
+    }
+}
+
+/// A count whose width differs from machine to machine.
+fn widen(count: impl Into<u64>) -> u64 {
+    count.into()
+}
+
+fn of(action: &'static str, path: PathBuf, source: io::Error) -> FsError {
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => FsError::NotAFile { path, kind: "link" },
+        Some(Errno::XDEV) => FsError::Outside { path },
+        Some(_) | None => FsError::of(action, path, source),
+    }
+}

@@ -1,0 +1,262 @@
+//! The gate: decides about an operation, records that, and only then hands out the permit to perform it.
+//!
+//! A [`Permit`] is the proof that an operation was allowed and that the log knows. Nothing else makes one, it cannot be
+//! copied, and what performs an operation takes it by value. Every access of an operation is decided; one that is denied
+//! denies the operation. When the log cannot be written nothing is permitted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::access::{Access, Subject};
+use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq};
+use crate::policy::{Decision, Policy};
+
+/// Something that is done to the system, or by a user's own means, with all accesses that it makes.
+///
+/// Made of checked parts: the accesses are those of the very thing that [`Permit`] gives back to be performed.
+pub trait Operation {
+    /// What it is called in records, such as `fs.read`.
+    fn name(&self) -> &'static str;
+    /// Every access it makes, at least one. One without any is denied.
+    fn accesses(&self) -> &[Access];
+}
+
+/// Who may do what, and the log of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    policy: ArcSwap<Policy>,
+    log: AuditLog,
+}
+
+/// An operation that was allowed, once.
+#[must_use = "nothing was done yet; dropped, the log says that nobody knows what came of it"]
+pub struct Permit<O> {
+    operation: O,
+    ticket: Ticket,
+}
+
+/// The open end of a record: what came of the operation has to be said.
+#[must_use = "what came of the operation is unknown until it is said"]
+pub struct Ticket {
+    log: AuditLog,
+    of: Seq,
+    is_said: bool,
+}
+
+/// An operation that was not allowed, given back.
+#[derive(thiserror::Error)]
+#[error("{} is not allowed{}", .access, Because(.why))]
+pub struct Denied<O> {
+    /// What was not done.
+    pub operation: O,
+    /// The access that was denied; the first, if several were.
+    pub access: Denial,
+    /// Why.
+    #[source]
+    pub why: Refusal,
+}
+
+/// What was denied of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// This access.
+    Access(Access),
+    /// All of it: it makes no access that could be allowed.
+    NoAccess,
+}
+
+/// Why an operation was denied. For whoever runs the system: the subject learns that it is denied and no more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A rule denies it.
+    #[error("{rule}")]
+    Rule {
+        /// The rule, as the policy shows it.
+        rule: String,
+    },
+    /// No rule allows it.
+    #[error("no rule allows it")]
+    NoRule,
+    /// The log cannot be written, so nothing is done.
+    #[error(transparent)]
+    Log(#[from] AuditError),
+}
+
+struct Because<'r>(&'r Refusal);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Refusal::Rule { .. } | Refusal::NoRule => Ok(()),
+            Refusal::Log(_) => f.write_str(" while the audit log cannot be written"),
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denial::Access(access) => write!(f, "`{access}`"),
+            Denial::NoAccess => f.write_str("an operation without accesses"),
+        }
+    }
+}
+
+impl<O> fmt::Debug for Denied<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Denied").field("access", &self.access).field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate that decides by this policy and writes to this log.
+    pub fn new(policy: Policy, log: AuditLog) -> Self {
+        Self(Arc::new(Inner { policy: ArcSwap::from_pointee(policy), log }))
+    }
+
+    /// Decides by this policy from now on. Permits that were handed out stay good.
+    pub fn replace_policy(&self, policy: Policy) {
+        self.0.policy.store(Arc::new(policy));
+    }
+
+    /// The policy it decides by.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.0.policy.load_full()
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &AuditLog {
+        &self.0.log
+    }
+
+    /// Decides about an operation and records the decision. Waits for the log as the log's durability says, so call it where
+    /// blocking is allowed unless that is asynchronous.
+    pub fn admit<O: Operation>(&self, subject: &Subject, operation: O) -> Result<Permit<O>, Denied<O>> {
+        let policy = self.0.policy.load();
+        let (accesses, name) = (operation.accesses(), operation.name());
+        let mut rules = Rules { policy: &policy, ids: [None; 4], more: 0 };
+        let mut refused = accesses.is_empty().then_some((Denial::NoAccess, None));
+        for access in accesses {
+            match policy.decide(subject, access) {
+                Decision::Allowed(rule) => rules.push(rule),
+                Decision::Denied(rule) => {
+                    refused = Some((Denial::Access(access.clone()), rule));
+                    break;
+                }
+            }
+        }
+        let Some((access, rule)) = refused else {
+            let said = Said::Intent { subject, accesses, rules: &rules, operation: name };
+            return match self.0.log.record(said) {
+                Ok(of) => {
+                    let ticket = Ticket { log: self.0.log.clone(), of, is_said: false };
+                    Ok(Permit { operation, ticket })
+                }
+                Err(error) => {
+                    let access = Denial::Access(accesses[0].clone());
+                    Err(Denied { operation, access, why: Refusal::Log(error) })
+                }
+            };
+        };
+        let why = match rule {
+            Some(rule) => Refusal::Rule { rule: policy.rule(rule).to_string() },
+            None => Refusal::NoRule,
+        };
+        let said = Said::Denial { subject, accesses, denied: &access, rule: &why, operation: name };
+        let why = self.0.log.record(said).map_or_else(Refusal::Log, |_| why);
+        Err(Denied { operation, access, why })
+    }
+}
+
+/// The rules that allowed an operation, one for each access, in a record.
+struct Rules<'p> {
+    policy: &'p Policy,
+    ids: [Option<crate::policy::RuleId>; 4],
+    more: u32,
+}
+
+impl Rules<'_> {
+    fn push(&mut self, rule: crate::policy::RuleId) {
+        match self.ids.iter_mut().find(|place| place.is_none_or(|known| known == rule)) {
+            Some(place) => *place = Some(rule),
+            None => self.more += 1,
+        }
+    }
+}
+
+impl fmt::Display for Rules<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, rule) in self.ids.iter().flatten().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { "; " }, self.policy.rule(*rule))?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl<O> Permit<O> {
+    /// What is permitted.
+    pub fn operation(&self) -> &O {
+        &self.operation
+    }
+
+    /// Takes the operation out, to be performed now. What came of it goes to the ticket.
+    pub fn begin(self) -> (O, Ticket) {
+        (self.operation, self.ticket)
+    }
+
+    /// Performs the operation by `effect` and records what came of it. An effect that succeeded stays a success when its
+    /// outcome cannot be recorded; the log then ends with an intent, and the next operation is refused.
+    pub fn perform<T, E: fmt::Display>(self, effect: impl FnOnce(O) -> Result<T, E>) -> Result<T, E> {
+        let (operation, ticket) = self.begin();
+        let result = effect(operation);
+        ticket.say(result.as_ref().err());
+        result
+    }
+}
+
+impl Ticket {
+    /// The number of the record.
+    pub fn seq(&self) -> Seq {
+        self.of
+    }
+
+    /// It was done, or failed for this reason.
+    pub fn say<E: fmt::Display>(mut self, error: Option<&E>) {
+        self.is_said = true;
+        self.record(error.map_or(Outcome::Done, |error| Outcome::Failed(error)));
+    }
+
+    fn record(&self, outcome: Outcome<'_>) {
+        if let Err(error) = self.log.record(Said::Outcome { of: self.of, outcome }) {
+            tracing::error!(of = self.of, %error, "the outcome of an operation is not in the audit log");
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_said {
+            self.record(Outcome::Unknown);
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+impl<O> fmt::Debug for Permit<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("seq", &self.ticket.of).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! Who may do what: subjects, the roles they have, and rules that allow or deny.
+//!
+//! A policy is data and its decisions are functions of it. A subject has its own rules and those of its roles. One rule that
+//! denies is enough to deny; without one, one that allows is needed. Whoever is not in the policy may do nothing. What cannot
+//! be read is refused whole when it is loaded, so no rule is ever skipped while a decision is made.
+//!
+//! The rules of each subject are sorted when the policy is loaded, so what others may do costs a decision nothing.
+
+mod file;
+mod pattern;
+mod rule;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::access::{Access, Name, Subject};
+use crate::document::Position;
+
+pub use pattern::{Pattern, PatternError};
+pub use rule::RuleError;
+use rule::Scope;
+
+/// Rules of one policy.
+const RULES_MAX: usize = 100_000;
+/// Roles and subjects of one policy, each.
+const HOLDERS_MAX: usize = 10_000;
+/// Patterns of one rule.
+const PATTERNS_MAX: usize = 1024;
+
+/// A whole policy, read and checked.
+#[derive(Debug)]
+pub struct Policy {
+    rules: Box<[Rule]>,
+    subjects: HashMap<Subject, Grants>,
+    expectations: Box<[Expectation]>,
+}
+
+/// What one rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// It permits what nothing denies.
+    Allow,
+    /// It denies, whatever permits.
+    Deny,
+}
+
+/// One rule, as a decision names it.
+#[derive(Debug)]
+pub struct Rule {
+    effect: Effect,
+    holder: Holder,
+    at: Position,
+    scope: Scope,
+}
+
+/// Whose rule it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Holder {
+    Role(Name),
+    Subject(Subject),
+}
+
+/// The answer to one access, with the rule that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Permitted, by this rule.
+    Allowed(RuleId),
+    /// Denied, by this rule, or because none permits it.
+    Denied(Option<RuleId>),
+}
+
+/// One rule of one policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(u32);
+
+/// What the file itself says must come out.
+#[derive(Debug)]
+struct Expectation {
+    subject: Subject,
+    access: Access,
+    allowed: bool,
+    at: Position,
+}
+
+/// An expectation that did not come true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disappointment {
+    /// Where it is written.
+    pub at: Position,
+    /// Who was to be allowed or denied.
+    pub subject: Subject,
+    /// What.
+    pub access: Access,
+    /// What came out.
+    pub decision: Decision,
+}
+
+/// Rules of one subject, by what they are about.
+#[derive(Debug, Default)]
+struct Grants {
+    files: HashMap<Name, Sorted>,
+    others: [Sorted; rule::OTHERS],
+}
+
+#[derive(Debug, Default)]
+struct Sorted {
+    deny: Vec<RuleId>,
+    allow: Vec<RuleId>,
+}
+
+impl Policy {
+    /// A policy in which nobody may do anything.
+    pub fn empty() -> Self {
+        Self { rules: Box::default(), subjects: HashMap::new(), expectations: Box::default() }
+    }
+
+    /// Decides about one access. Allocates nothing.
+    pub fn decide(&self, subject: &Subject, access: &Access) -> Decision {
+        let Some(rules) = self.subjects.get(subject).and_then(|grants| grants.about(access)) else {
+            return Decision::Denied(None);
+        };
+        let first = |ids: &[RuleId]| ids.iter().copied().find(|id| self.rule(*id).covers(access));
+        match first(&rules.deny) {
+            Some(rule) => Decision::Denied(Some(rule)),
+            None => first(&rules.allow).map_or(Decision::Denied(None), Decision::Allowed),
+        }
+    }
+
+    /// The rule that a decision of this policy names.
+    ///
+    /// # Panics
+    ///
+    /// With an id of another policy that has more rules.
+    pub fn rule(&self, id: RuleId) -> &Rule {
+        &self.rules[id.0 as usize]
+    }
+
+    /// All rules that cover an access of a subject, those that deny first, each kind in the order written.
+    pub fn explain(&self, subject: &Subject, access: &Access) -> Vec<RuleId> {
+        let rules = self.subjects.get(subject).and_then(|grants| grants.about(access));
+        let all = rules.into_iter().flat_map(|rules| rules.deny.iter().chain(&rules.allow));
+        all.copied().filter(|id| self.rule(*id).covers(access)).collect()
+    }
+
+    /// Who may do this, sorted.
+    pub fn who_can(&self, access: &Access) -> Vec<&Subject> {
+        let may = |subject: &&Subject| matches!(self.decide(subject, access), Decision::Allowed(_));
+        let mut who: Vec<&Subject> = self.subjects.keys().filter(may).collect();
+        who.sort_unstable();
+        who
+    }
+
+    /// The rules that hold for a subject, its own and those of its roles, in the order written.
+    pub fn grants(&self, subject: &Subject) -> Vec<RuleId> {
+        let Some(grants) = self.subjects.get(subject) else {
+            return Vec::new();
+        };
+        let sorted = grants.files.values().chain(&grants.others);
+        let mut ids: Vec<RuleId> =
+            sorted.flat_map(|rules| rules.deny.iter().chain(&rules.allow)).copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The subjects it knows, sorted.
+    pub fn subjects(&self) -> Vec<&Subject> {
+        let mut subjects: Vec<&Subject> = self.subjects.keys().collect();
+        subjects.sort_unstable();
+        subjects
+    }
+
+    /// What the file expects and does not get, in the order written.
+    pub fn disappointments(&self) -> Vec<Disappointment> {
+        let test = |expected: &Expectation| {
+            let decision = self.decide(&expected.subject, &expected.access);
+            let comes_true = matches!(decision, Decision::Allowed(_)) == expected.allowed;
+            (!comes_true).then(|| Disappointment {
+                at: expected.at,
+                subject: expected.subject.clone(),
+                access: expected.access.clone(),
+                decision,
+            })
+        };
+        self.expectations.iter().filter_map(test).collect()
+    }
+
+    /// How many expectations the file states.
+    pub fn expectations_len(&self) -> usize {
+        self.expectations.len()
+    }
+}
+
+impl Grants {
+    fn add(&mut self, id: RuleId, rule: &Rule) {
+        let sorted = match rule.scope.root() {
+            Some(root) => self.files.entry(root.clone()).or_default(),
+            None => &mut self.others[rule.scope.kind()],
+        };
+        let rules = match rule.effect {
+            Effect::Allow => &mut sorted.allow,
+            Effect::Deny => &mut sorted.deny,
+        };
+        rules.push(id);
+    }
+
+    fn about(&self, access: &Access) -> Option<&Sorted> {
+        match access {
+            Access::File { path, .. } => self.files.get(&path.root),
+            Access::Net { .. }
+            | Access::Run { .. }
+            | Access::Env { .. }
+            | Access::Secret { .. }
+            | Access::Host { .. }
+            | Access::Own { .. } => Some(&self.others[rule::kind_of(access)]),
+        }
+    }
+}
+
+impl Rule {
+    fn covers(&self, access: &Access) -> bool {
+        self.scope.covers(access, self.effect)
+    }
+
+    /// What it does.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Where it is written.
+    pub fn at(&self) -> Position {
+        self.at
+    }
+}
+
+impl fmt::Display for Rule {
+    /// One line: what it does, about what, whose it is, and where it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = match self.effect {
+            Effect::Allow => "allow",
+            Effect::Deny => "deny",
+        };
+        write!(f, "{effect} {} (", self.scope)?;
+        match &self.holder {
+            Holder::Role(name) => write!(f, "role {name}")?,
+            Holder::Subject(subject) => write!(f, "subject {subject}")?,
+        }
+        write!(f, ", line {})", self.at.line)
+    }
+}

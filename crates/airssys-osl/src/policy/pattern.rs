@@ -1,0 +1,274 @@
+//! Patterns over parts: `*` within one part, `**` for any number of them, `?` for one character, `\` before a literal one.
+//!
+//! Matching goes part by part and never crosses a slash by accident. Its time is bounded by the length of the pattern times
+//! that of the text, both of which are bounded when they are read.
+
+use std::fmt;
+
+/// Longest pattern in bytes.
+const PATTERN_BYTES_MAX: usize = 1024;
+/// Most parts of a pattern.
+const PARTS_MAX: usize = 64;
+
+/// A pattern, read once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    text: Box<str>,
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Part {
+    /// `**`: no part, or any number of them.
+    Any,
+    Literal(Box<str>),
+    Glob(Box<[Token]>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Token {
+    Char(char),
+    One,
+    Many,
+}
+
+/// Whether `*`, `?` and `**` match names that begin with a dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hidden {
+    Matched,
+    /// Only where the pattern has the dot itself.
+    Named,
+}
+
+/// Why a text is no pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatternError {
+    /// It has no character.
+    #[error("a pattern is not empty; the folder itself is `.`")]
+    Empty,
+    /// It is too long.
+    #[error("a pattern has at most {PATTERN_BYTES_MAX} bytes and {PARTS_MAX} parts")]
+    TooLong,
+    /// It begins at the root of the file system, or has `.`, `..` or nothing between slashes.
+    #[error("a pattern is relative, and no part of it is empty, `.` or `..`")]
+    Part,
+    /// `**` beside other characters.
+    #[error("`**` stands alone between slashes")]
+    DoubleStar,
+    /// A character that other languages of patterns know and this one does not.
+    #[error(
+        "{found:?} means nothing in a pattern; write one pattern for each alternative, or `\\{found}` for the character"
+    )]
+    Foreign {
+        /// The character.
+        found: char,
+    },
+    /// It ends within an escape.
+    #[error("a pattern does not end with `\\`")]
+    Escape,
+}
+
+impl Pattern {
+    /// Reads a pattern. `.` alone is the root itself.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(PatternError::TooLong);
+        }
+        let parts: Vec<Part> = match text {
+            "." => Vec::new(),
+            _ => text.split('/').map(Part::parse).collect::<Result<_, _>>()?,
+        };
+        if parts.len() > PARTS_MAX {
+            return Err(PatternError::TooLong);
+        }
+        Ok(Self { text: text.into(), parts: parts.into() })
+    }
+
+    /// Whether it matches a text of parts between slashes; the empty text has no part.
+    pub(super) fn matches(&self, text: &str, hidden: Hidden) -> bool {
+        matches_parts(&self.parts, (!text.is_empty()).then_some(text), hidden)
+    }
+
+    /// Whether it matches whatever there is.
+    pub(super) fn is_broad(&self) -> bool {
+        !self.parts.is_empty()
+            && self.parts.iter().all(|part| match part {
+                Part::Any => true,
+                Part::Glob(tokens) => tokens.iter().all(|token| *token == Token::Many),
+                Part::Literal(_) => false,
+            })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.text.escape_debug())
+    }
+}
+
+impl Part {
+    fn parse(text: &str) -> Result<Self, PatternError> {
+        match text {
+            "**" => return Ok(Self::Any),
+            "" | "." | ".." => return Err(PatternError::Part),
+            _ => {}
+        }
+        let tokens = tokens(text)?;
+        let literal: Option<String> = tokens
+            .iter()
+            .map(|token| match token {
+                Token::Char(c) => Some(*c),
+                Token::One | Token::Many => None,
+            })
+            .collect();
+        Ok(match literal {
+            // An escaped text cannot bring back what was refused.
+            Some(text) if matches!(&*text, "." | "..") => return Err(PatternError::Part),
+            Some(text) => Self::Literal(text.into()),
+            None => Self::Glob(tokens.into()),
+        })
+    }
+
+    fn matches(&self, part: &str, hidden: Hidden) -> bool {
+        match self {
+            Self::Any => hidden == Hidden::Matched || !part.starts_with('.'),
+            Self::Literal(text) => **text == *part,
+            Self::Glob(tokens) => {
+                let names_the_dot = tokens.first() == Some(&Token::Char('.'));
+                (hidden == Hidden::Matched || names_the_dot || !part.starts_with('.'))
+                    && matches_tokens(tokens, part)
+            }
+        }
+    }
+}
+
+/// `text` is what is left of the parts; `None` when none is.
+fn matches_parts(mut pattern: &[Part], mut text: Option<&str>, hidden: Hidden) -> bool {
+    // Where the latest `**` may take one part more: only the latest needs to be tried again.
+    let mut again: Option<(&[Part], &str)> = None;
+    loop {
+        match pattern.split_first() {
+            Some((Part::Any, rest)) => {
+                if let Some(text) = text {
+                    again = Some((pattern, text));
+                }
+                pattern = rest;
+                continue;
+            }
+            Some((part, rest)) if let Some(left) = text => {
+                let (first, behind) = split(left);
+                if part.matches(first, hidden) {
+                    (pattern, text) = (rest, behind);
+                    continue;
+                }
+            }
+            None if text.is_none() => return true,
+            Some(_) | None => {}
+        }
+        let Some((at, left)) = again.take() else {
+            return false;
+        };
+        let (taken, behind) = split(left);
+        if !Part::Any.matches(taken, hidden) {
+            return false;
+        }
+        (pattern, text) = (at, behind);
+        if behind.is_none() {
+            pattern = &at[1..];
+        }
+    }
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    text.split_once('/').map_or((text, None), |(first, rest)| (first, Some(rest)))
+}
+
+/// A pattern of one word, in which a slash is a character like others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Word {
+    text: Box<str>,
+    tokens: Box<[Token]>,
+}
+
+impl Word {
+    /// Reads a pattern. It may be empty, and then matches the empty word.
+    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(PatternError::TooLong);
+        }
+        Ok(Self { text: text.into(), tokens: tokens(text)?.into() })
+    }
+
+    /// Whether it matches a word that is no option of a program: what begins with `-` is matched only where the pattern does.
+    pub(super) fn matches_argument(&self, word: &str) -> bool {
+        (self.tokens.first() == Some(&Token::Char('-')) || !word.starts_with('-')) && self.matches(word)
+    }
+
+    pub(super) fn matches(&self, word: &str) -> bool {
+        matches_tokens(&self.tokens, word)
+    }
+
+    /// Whether it matches every word.
+    pub(super) fn is_broad(&self) -> bool {
+        *self.tokens == [Token::Many]
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.text.escape_debug())
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, PatternError> {
+    let mut tokens = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        tokens.push(match c {
+            '\\' => Token::Char(chars.next().ok_or(PatternError::Escape)?),
+            '*' if tokens.last() == Some(&Token::Many) => return Err(PatternError::DoubleStar),
+            '*' => Token::Many,
+            '?' => Token::One,
+            '[' | ']' | '{' | '}' | '\0' => return Err(PatternError::Foreign { found: c }),
+            c => Token::Char(c),
+        });
+    }
+    Ok(tokens)
+}
+
+/// Greedy, with one place to go back to: the latest `*`.
+fn matches_tokens(tokens: &[Token], text: &str) -> bool {
+    let (mut at, mut left) = (0, text.chars());
+    let mut again: Option<(usize, std::str::Chars<'_>)> = None;
+    loop {
+        let mut next = left.clone();
+        match (tokens.get(at), next.next()) {
+            (Some(Token::Many), _) => {
+                again = Some((at, left.clone()));
+                at += 1;
+                continue;
+            }
+            (Some(Token::One), Some(_)) => {
+                (at, left) = (at + 1, next);
+                continue;
+            }
+            (Some(Token::Char(wanted)), Some(found)) if *wanted == found => {
+                (at, left) = (at + 1, next);
+                continue;
+            }
+            (None, None) => return true,
+            (Some(Token::One | Token::Char(_)) | None, _) => {}
+        }
+        let Some((many, mut skipped)) = again.take() else {
+            return false;
+        };
+        if skipped.next().is_none() {
+            return false;
+        }
+        (at, left) = (many, skipped);
+    }
+}

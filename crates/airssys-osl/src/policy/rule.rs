@@ -1,0 +1,321 @@
+//! What one rule is about.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::access::net;
+use crate::access::{Access, AddressKind, FileVerb, Host, HostError, HostFacility, Name, NetVerb, Port};
+
+use super::Effect;
+use super::pattern::{Hidden, Pattern, Word};
+
+/// Kinds of scopes that are not files.
+pub(super) const OTHERS: usize = 6;
+
+/// The accesses that a rule covers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Files { root: Name, pattern: Pattern, verbs: Verbs, hidden: bool },
+    Net { verb: NetVerb, hosts: Hosts, ports: RangeInclusive<u16>, private: bool },
+    Run { program: Arc<str>, args: Args },
+    Env(Word),
+    Secret(Pattern),
+    Host(HostFacility),
+    Own { verb: Name, names: Pattern },
+}
+
+/// A set of verbs for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verbs(u16);
+
+/// Hosts by name or by address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hosts {
+    /// Every name and every address.
+    All,
+    One(Host),
+    /// Names with labels before this one, which begins with a dot.
+    Below(Box<str>),
+    Network(IpNet),
+}
+
+/// What may follow a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Args {
+    first: Box<[Word]>,
+    /// Whatever follows is covered too, if it is no option.
+    rest: bool,
+}
+
+/// Why a text is no part of a rule about the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// It has no port.
+    #[error("write a port, a range of ports or `*` after a colon: `example.com:443`")]
+    NoPort,
+    /// The port is none.
+    #[error("a port is 1 to 65535, a range like `8000-8099`, or `*`")]
+    Port,
+    /// The host is none.
+    #[error("{0}")]
+    Host(#[from] HostError),
+    /// A `*` that is not a whole first label.
+    #[error("`*` stands alone, or before a dot and a name: `*.example.com`")]
+    Star,
+    /// A network whose address has bits beside its mask.
+    #[error("a network is written by its first address: `10.0.0.0/8`")]
+    Network,
+}
+
+impl Scope {
+    /// The root that a rule about files is about.
+    pub(super) fn root(&self) -> Option<&Name> {
+        match self {
+            Scope::Files { root, .. } => Some(root),
+            Scope::Net { .. }
+            | Scope::Run { .. }
+            | Scope::Env(_)
+            | Scope::Secret(_)
+            | Scope::Host(_)
+            | Scope::Own { .. } => None,
+        }
+    }
+
+    /// Where rules of this kind are kept; of files, which are kept by root, nowhere.
+    pub(super) fn kind(&self) -> usize {
+        match self {
+            Scope::Net { .. } | Scope::Files { .. } => 0,
+            Scope::Run { .. } => 1,
+            Scope::Env(_) => 2,
+            Scope::Secret(_) => 3,
+            Scope::Host(_) => 4,
+            Scope::Own { .. } => 5,
+        }
+    }
+
+    /// Whether an access is covered. What denies covers hidden names and private addresses without saying so.
+    pub(super) fn covers(&self, access: &Access, effect: Effect) -> bool {
+        let denies = effect == Effect::Deny;
+        match (self, access) {
+            (Scope::Files { root, pattern, verbs, hidden }, Access::File { verb, path }) => {
+                let hidden = if *hidden || denies { Hidden::Matched } else { Hidden::Named };
+                verbs.has(*verb) && *root == path.root && pattern.matches(path.path.as_str(), hidden)
+            }
+            (Scope::Net { verb, hosts, ports, private }, Access::Net { verb: wanted, host, port }) => {
+                verb == wanted
+                    && port.is_none_or(|port| ports.contains(&port.get()))
+                    && hosts.cover(host)
+                    && (denies || *private || hosts.names_its_network() || is_reachable(host))
+            }
+            (Scope::Run { program, args }, Access::Run { program: wanted, args: given }) => {
+                program == wanted && args.cover(given, effect)
+            }
+            (Scope::Env(names), Access::Env { name }) => names.matches(name.as_str()),
+            (Scope::Secret(names), Access::Secret { name }) => names.matches(name.as_str(), Hidden::Matched),
+            (Scope::Host(facility), Access::Host { what }) => facility == what,
+            (Scope::Own { verb, names }, Access::Own { verb: wanted, name }) => {
+                verb == wanted && names.matches(name.as_str(), Hidden::Matched)
+            }
+            (
+                Scope::Files { .. }
+                | Scope::Net { .. }
+                | Scope::Run { .. }
+                | Scope::Env(_)
+                | Scope::Secret(_)
+                | Scope::Host(_)
+                | Scope::Own { .. },
+                _,
+            ) => false,
+        }
+    }
+}
+
+/// As [`Scope::kind`], of an access.
+pub(super) fn kind_of(access: &Access) -> usize {
+    match access {
+        Access::Net { .. } | Access::File { .. } => 0,
+        Access::Run { .. } => 1,
+        Access::Env { .. } => 2,
+        Access::Secret { .. } => 3,
+        Access::Host { .. } => 4,
+        Access::Own { .. } => 5,
+    }
+}
+
+/// A name is looked at again when its addresses are known.
+fn is_reachable(host: &Host) -> bool {
+    match host {
+        Host::Named(_) => true,
+        Host::Address(address) => AddressKind::of(*address) == AddressKind::Public,
+    }
+}
+
+impl Verbs {
+    pub(super) const ALL: Self = Self((1 << FileVerb::WORDS.len()) - 1);
+
+    pub(super) fn of(verbs: impl IntoIterator<Item = FileVerb>) -> Self {
+        Self(verbs.into_iter().fold(0, |set, verb| set | 1 << verb as u16))
+    }
+
+    fn has(self, verb: FileVerb) -> bool {
+        self.0 & 1 << verb as u16 != 0
+    }
+}
+
+impl Hosts {
+    pub(super) fn parse(text: &str) -> Result<Self, RuleError> {
+        if text == "*" {
+            return Ok(Self::All);
+        }
+        if let Some(name) = text.strip_prefix("*.") {
+            return match Host::parse(name)? {
+                Host::Named(name) => Ok(Self::Below(format!(".{name}").into())),
+                Host::Address(_) => Err(RuleError::Star),
+            };
+        }
+        if text.contains('*') {
+            return Err(RuleError::Star);
+        }
+        if let Some((address, _)) = text.split_once('/') {
+            Host::parse(address)?;
+            let network: IpNet = text.parse().map_err(|_| RuleError::Network)?;
+            let is_canonical =
+                network.addr() == network.network() && network.addr().to_canonical() == network.addr();
+            return if is_canonical { Ok(Self::Network(network)) } else { Err(RuleError::Network) };
+        }
+        Ok(Self::One(Host::parse(text)?))
+    }
+
+    fn cover(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::All, _) => true,
+            (Self::One(one), host) => one == host,
+            (Self::Below(suffix), Host::Named(name)) => {
+                name.ends_with(&**suffix) && name.len() > suffix.len()
+            }
+            (Self::Network(network), Host::Address(address)) => network.contains(address),
+            (Self::Below(_), Host::Address(_)) | (Self::Network(_), Host::Named(_)) => false,
+        }
+    }
+
+    /// Whoever writes an address means it, wherever it is.
+    fn names_its_network(&self) -> bool {
+        match self {
+            Self::One(Host::Address(_)) => true,
+            Self::Network(network) => network.prefix_len() > 0,
+            Self::All | Self::Below(_) | Self::One(Host::Named(_)) => false,
+        }
+    }
+
+    pub(super) fn is_broad(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Network(network) => network.prefix_len() == 0,
+            Self::One(_) | Self::Below(_) => false,
+        }
+    }
+}
+
+/// `host:ports`.
+pub(super) fn hosts_and_ports(text: &str) -> Result<(Hosts, RangeInclusive<u16>), RuleError> {
+    let (hosts, ports) = text.rsplit_once(':').ok_or(RuleError::NoPort)?;
+    // `::1` without brackets would lose its end to the port.
+    if hosts.contains(':') && !hosts.starts_with('[') {
+        return Err(RuleError::NoPort);
+    }
+    let port = |text: &str| net::port(text).map(Port::get).ok_or(RuleError::Port);
+    let ports = match ports.split_once('-') {
+        _ if ports == "*" => 1..=u16::MAX,
+        Some((first, last)) => port(first)?..=port(last)?,
+        None => port(ports)?..=port(ports)?,
+    };
+    if ports.is_empty() {
+        return Err(RuleError::Port);
+    }
+    Ok((Hosts::parse(hosts)?, ports))
+}
+
+impl Args {
+    /// `**` at the end stands for any further arguments.
+    pub(super) fn new(mut words: Vec<Word>, rest: bool) -> Self {
+        words.shrink_to_fit();
+        Self { first: words.into(), rest }
+    }
+
+    /// What allows has to cover every argument, and an option only where it is written as one. What denies is enough with its
+    /// own arguments at the beginning.
+    fn cover(&self, args: &[Arc<str>], effect: Effect) -> bool {
+        let Some((first, rest)) = args.split_at_checked(self.first.len()) else {
+            return false;
+        };
+        let mut pairs = self.first.iter().zip(first);
+        match effect {
+            Effect::Deny => pairs.all(|(word, arg)| word.matches(arg)),
+            Effect::Allow => {
+                pairs.all(|(word, arg)| word.matches_argument(arg))
+                    && (rest.is_empty() || self.rest && rest.iter().all(|arg| !arg.starts_with('-')))
+            }
+        }
+    }
+
+    pub(super) fn is_broad(&self) -> bool {
+        self.rest && self.first.iter().all(Word::is_broad)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Files { root, pattern, verbs, hidden } => {
+                write!(f, "files {root}:{pattern} {verbs}{}", if *hidden { " hidden" } else { "" })
+            }
+            Scope::Net { verb, hosts, ports, private } => {
+                write!(f, "{} {hosts}", verb.word())?;
+                if *verb != NetVerb::Resolve {
+                    match (ports.start(), ports.end()) {
+                        (1, &u16::MAX) => f.write_str(":*")?,
+                        (first, last) if first == last => write!(f, ":{first}")?,
+                        (first, last) => write!(f, ":{first}-{last}")?,
+                    }
+                }
+                f.write_str(if *private { " private" } else { "" })
+            }
+            Scope::Run { program, args } => {
+                write!(f, "run {}", program.escape_debug())?;
+                args.first.iter().try_for_each(|word| write!(f, " {word}"))?;
+                f.write_str(if args.rest { " **" } else { "" })
+            }
+            Scope::Env(names) => write!(f, "env {names}"),
+            Scope::Secret(names) => write!(f, "secret {names}"),
+            Scope::Host(facility) => write!(f, "host {}", facility.word()),
+            Scope::Own { verb, names } => write!(f, "own {verb} {names}"),
+        }
+    }
+}
+
+impl fmt::Display for Verbs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (word, verb) in FileVerb::WORDS.iter().filter(|(_, verb)| self.has(*verb)) {
+            debug_assert_eq!(verb.word(), *word);
+            write!(f, "{separator}{word}")?;
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::One(host) => write!(f, "{host}"),
+            Self::Below(suffix) => write!(f, "*{suffix}"),
+            Self::Network(network) => write!(f, "{network}"),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The log keeps what it was told, and shows what somebody did to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use airssys_osl::audit::{AuditError, AuditLog, AuditOptions, Durability, Flaw, Head, verify};
+use airssys_osl::{Access, Gate, Operation, Policy, Root, Subject};
+
+struct Clock([Access; 1]);
+
+impl Operation for Clock {
+    fn name(&self) -> &'static str {
+        "host.clock"
+    }
+
+    fn accesses(&self) -> &[Access] {
+        &self.0
+    }
+}
+
+const POLICY: &str = "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nhost = [\"clock\"]";
+
+fn gate(folder: &Path, options: AuditOptions) -> Gate {
+    let log = AuditLog::open(&Root::private(folder).unwrap(), options).unwrap();
+    Gate::new(Policy::parse(POLICY, "policy.toml").unwrap(), log)
+}
+
+fn tell(gate: &Gate, times: usize) {
+    for _ in 0..times {
+        let operation = Clock([Access::parse("host clock").unwrap()]);
+        gate.admit(&Subject::parse("tool").unwrap(), operation)
+            .unwrap()
+            .perform(|_| Ok::<_, std::fmt::Error>(()))
+            .unwrap();
+    }
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
+    found.sort();
+    found
+}
+
+fn check(folder: &Path, known: Option<Head>) -> Result<u64, (u64, Flaw)> {
+    match verify(&Root::open(folder).unwrap(), known) {
+        Ok(sound) => Ok(sound.head.seq),
+        Err(AuditError::Broken(broken)) => Err((broken.seq, broken.flaw)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A log of ten records, and its head.
+fn ten() -> (tempfile::TempDir, Head) {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = gate(folder.path().join("log").as_path(), AuditOptions::default());
+    tell(&gate, 5);
+    let head = gate.log().head();
+    (folder, head)
+}
+
+/// Changes the lines of the only segment.
+fn after(change: impl FnOnce(&mut Vec<String>)) -> (Result<u64, (u64, Flaw)>, Result<u64, (u64, Flaw)>) {
+    let (folder, head) = ten();
+    let log = folder.path().join("log");
+    let path = &segments(&log)[0];
+    let mut lines: Vec<String> = fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
+    change(&mut lines);
+    fs::write(path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    (check(&log, None), check(&log, Some(head)))
+}
+
+#[test]
+fn m2_whatever_is_done_to_a_record_the_first_bad_one_is_named() {
+    assert_eq!(after(|_| {}), (Ok(10), Ok(10)));
+    let (changed, _) = after(|lines| lines[3] = lines[3].replace("done", "dome"));
+    assert_eq!(changed, Err((4, Flaw::Changed)));
+    let (removed, _) = after(|lines| drop(lines.remove(3)));
+    assert_eq!(removed, Err((4, Flaw::OutOfPlace)));
+    let (swapped, _) = after(|lines| lines.swap(3, 4));
+    assert_eq!(swapped, Err((4, Flaw::OutOfPlace)));
+    let (doubled, _) = after(|lines| lines.insert(3, lines[3].clone()));
+    assert_eq!(doubled, Err((5, Flaw::OutOfPlace)));
+    let (beheaded, _) = after(|lines| drop(lines.remove(0)));
+    assert_eq!(beheaded, Err((1, Flaw::OutOfPlace)));
+    let (spoilt, _) = after(|lines| lines[9].push(' '));
+    assert_eq!(spoilt, Err((10, Flaw::Changed)));
+    let (foreign, _) = after(|lines| lines[0] = "{}".to_owned());
+    assert_eq!(foreign, Err((1, Flaw::Changed)));
+}
+
+#[test]
+fn m2_what_is_missing_at_the_end_shows_beside_a_head_kept_elsewhere() {
+    let (alone, beside) = after(|lines| lines.truncate(7));
+    assert_eq!((alone, beside), (Ok(7), Err((10, Flaw::Missing))));
+    // A whole other log, in itself sound.
+    let (folder, _) = ten();
+    let (_other, other_head) = ten();
+    assert_eq!(check(&folder.path().join("log"), Some(other_head)), Err((10, Flaw::Missing)));
+    let (folder, head) = ten();
+    let again = gate(&folder.path().join("log"), AuditOptions::default());
+    tell(&again, 1);
+    assert_eq!(check(&folder.path().join("log"), Some(head)), Ok(12), "one that went on is sound");
+    assert_eq!(Head::parse(&head.to_string()), Some(head));
+}
+
+#[test]
+fn segments_are_bounded_and_one_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let options = AuditOptions { segment_bytes_max: 4096, ..AuditOptions::default() };
+    let small = gate(&log, options);
+    tell(&small, 40);
+    drop(small);
+    tell(&gate(&log, options), 10);
+    let files = segments(&log);
+    assert!(files.len() > 3, "{files:?}");
+    let largest = files.iter().map(|path| fs::metadata(path).unwrap().len()).max().unwrap();
+    assert!(largest < 4096 + 1024, "at most one record more: {largest}");
+    assert_eq!(check(&log, None), Ok(100));
+    let removed = &files[1];
+    fs::remove_file(removed).unwrap();
+    assert!(matches!(check(&log, None), Err((_, Flaw::OutOfPlace))));
+}
+
+#[test]
+fn old_segments_can_be_removed_and_the_rest_is_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let small = gate(&log, AuditOptions { segment_bytes_max: 4096, ..AuditOptions::default() });
+    tell(&small, 40);
+    drop(small);
+    fs::remove_file(&segments(&log)[0]).unwrap();
+    let sound = verify(&Root::open(&log).unwrap(), None).unwrap();
+    assert!(sound.first > 1 && sound.head.seq == 80, "{sound:?}");
+}
+
+#[test]
+fn a_line_that_a_crash_cut_short_is_removed_and_said() {
+    let (folder, _) = ten();
+    let log = folder.path().join("log");
+    let path = &segments(&log)[0];
+    let text = fs::read(path).unwrap();
+    fs::write(path, &text[..text.len() - 20]).unwrap();
+    assert_eq!(check(&log, None), Err((10, Flaw::CutShort)));
+    let again = gate(&log, AuditOptions::default());
+    tell(&again, 1);
+    drop(again);
+    assert_eq!(check(&log, None), Ok(12));
+    let lines = fs::read_to_string(path).unwrap();
+    assert!(lines.lines().nth(9).unwrap().contains("\"kind\":\"cut\""), "{lines}");
+}
+
+#[test]
+fn a_log_that_was_tampered_with_is_not_continued() {
+    let (folder, _) = ten();
+    let log = folder.path().join("log");
+    let path = &segments(&log)[0];
+    fs::write(path, fs::read_to_string(path).unwrap().replacen("intent", "intend", 1)).unwrap();
+    let opened = AuditLog::open(&Root::private(&log).unwrap(), AuditOptions::default());
+    assert!(matches!(opened, Err(AuditError::Broken(broken)) if broken.seq == 1));
+}
+
+#[test]
+fn m8_a_log_has_one_writer() {
+    let (folder, _) = ten();
+    let log = Root::private(&folder.path().join("log")).unwrap();
+    let first = AuditLog::open(&log, AuditOptions::default()).unwrap();
+    assert!(matches!(AuditLog::open(&log, AuditOptions::default()), Err(AuditError::Locked(_))));
+    drop(first);
+    AuditLog::open(&log, AuditOptions::default()).unwrap();
+}
+
+#[test]
+fn m4_a_link_planted_in_place_of_a_segment_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let outside = folder.path().join("outside");
+    fs::write(&outside, "").unwrap();
+    let root = Root::private(&log).unwrap();
+    std::os::unix::fs::symlink(&outside, log.join(format!("{:020}.jsonl", 1))).unwrap();
+    assert!(AuditLog::open(&root, AuditOptions::default()).is_err());
+    assert_eq!(fs::read(&outside).unwrap(), b"");
+}
+
+#[test]
+fn records_of_many_threads_are_one_chain_in_every_durability() {
+    for durability in [Durability::Strict, Durability::Group, Durability::Async] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let shared = gate(&log, AuditOptions { durability, segment_bytes_max: 1 << 14 });
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| tell(&shared, 25));
+            }
+        });
+        drop(shared);
+        assert_eq!(check(&log, None), Ok(400), "{durability:?}");
+    }
+}
+
+#[test]
+fn m1_a_record_is_one_line_of_what_can_be_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions::default());
+    let hostile = "read d:a\",\"kind\":\"intent\n\u{1b}[2J\u{202e}\r\u{85}";
+    let operation = Clock([Access::parse(hostile).unwrap()]);
+    assert!(gate.admit(&Subject::parse("tool").unwrap(), operation).is_err());
+    let text = fs::read_to_string(&segments(&log)[0]).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    assert!(!text.trim_end().chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+    let record: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!(record["kind"], "denial");
+}
