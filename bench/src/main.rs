@@ -7,6 +7,7 @@
 
 mod heap;
 mod machine;
+mod osl;
 mod report;
 mod rt;
 #[cfg(feature = "wasm")]
@@ -51,15 +52,8 @@ enum Suite {
     Wasm,
     /// Actors, beside raw tokio and, with `--compare`, other actor systems.
     Rt,
-    /// The door to the operating system. Does not exist yet.
+    /// The door to the operating system, beside the same without it.
     Osl,
-}
-
-/// The suite is named in the interface and was not written.
-#[derive(Debug, thiserror::Error)]
-#[error("the suite `{suite}` does not exist yet; there are `rt` and `wasm`")]
-struct NoSuchSuite {
-    suite: &'static str,
 }
 
 /// What was asked for was left out when this was built.
@@ -105,7 +99,7 @@ fn run(options: &Options) -> Outcome<()> {
             (rt::measure(options.compare, only)?, machine::description(rt::PACKAGES)?)
         }
         Suite::Wasm => measure_wasm(options.compare, only)?,
-        Suite::Osl => return Err(NoSuchSuite { suite: "osl" }.into()),
+        Suite::Osl => (osl::measure(only)?, machine::description(osl::PACKAGES)?),
     };
     println!("{description}\nload of the machine: {load_before} before, {} after\n", machine::load()?);
     println!("{}", report.table());

@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::Outcome;
 
 /// Runs of each subject, after one that is not counted, unless a suite says something else.
-#[cfg(feature = "wasm")]
 pub(crate) const RUNS: usize = 9;
 
 /// One line of the result.
@@ -137,7 +136,6 @@ impl Report {
 }
 
 /// Runs each subject in turn, each turn beginning with another one. The first turn warms up and is not counted.
-#[cfg(feature = "wasm")]
 pub(crate) fn interleave<const N: usize>(
     subjects: [&mut dyn FnMut() -> Outcome<f64>; N],
 ) -> Outcome<[Vec<f64>; N]> {

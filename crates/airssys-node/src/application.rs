@@ -9,9 +9,9 @@ mod plan;
 
 use std::time::Duration;
 
-use airssys_osl::document::{self, DocumentError, Located, Position, Problem, Section};
+use airssys_osl::document::{self, DocumentError, Located, Position, Problem, Section, quoted};
 use airssys_wasm::manifest::{
-    ComponentName, PATTERNS_MAX, RelativePath, TopicPattern, WrittenCapabilities, WrittenLimits, quoted,
+    ComponentName, PATTERNS_MAX, RelativePath, TopicPattern, WrittenCapabilities, WrittenLimits,
 };
 
 pub use airssys_rt::{Overflow, Restart, Shutdown, Strategy};

@@ -10,7 +10,7 @@ mod path;
 use std::fmt;
 use std::sync::Arc;
 
-pub use net::{AddressKind, Host, HostError, Port};
+pub use net::{AddressKind, Host, HostError, HostName, Port};
 pub use path::{FilePath, PathError, RelPath};
 
 /// Longest name of a subject, a root, a variable, a secret or an operation of the user, in bytes.
@@ -180,11 +180,12 @@ impl Access {
     /// Reads an access as people write it: the verb and what it is done to. Arguments of a program are separated by spaces; one
     /// with spaces stands in double quotes, with `\` before a quote or backslash that is meant.
     pub fn parse(text: &str) -> Result<Self, AccessError> {
-        let (word, rest) = text.trim().split_once(' ').ok_or(AccessError::Shape)?;
-        let rest = rest.trim();
+        let (word, rest) = text.trim_start().split_once(' ').ok_or(AccessError::Shape)?;
+        // A name may end with a space.
         if let Some((_, verb)) = FileVerb::WORDS.iter().find(|(known, _)| *known == word) {
-            return Ok(Access::File { verb: *verb, path: FilePath::parse(rest)? });
+            return Ok(Access::File { verb: *verb, path: FilePath::parse(rest.trim_start())? });
         }
+        let rest = rest.trim();
         if let Some((_, verb)) = NetVerb::WORDS.iter().find(|(known, _)| *known == word) {
             let (host, port) = match verb {
                 NetVerb::Resolve => (rest, None),

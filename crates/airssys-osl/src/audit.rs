@@ -1,13 +1,13 @@
-//! What was wanted, what was decided and what came of it: an append-only log in which no record can be changed unseen.
+//! What was wanted, what was decided and what came of it: an append-only log that shows what was done to it.
 //!
 //! A record is one line of JSON. Each carries a hash over itself and the hash of the one before, so a record that was changed,
-//! removed, added or moved is found by [`verify`], and the first bad one is named. What is missing at the end shows only
-//! beside a [`Head`] that was kept elsewhere. Lines lie in segments, files of bounded size that are never written again once
-//! the next has begun.
+//! removed, added or moved is found by [`verify`], and the first bad one is named. The hashes have no key: who can write the
+//! folder can write a whole log anew, or remove its beginning or its end. That shows only beside a [`Head`] that was kept
+//! elsewhere. Lines lie in segments, files of bounded size that are never written again once the next has begun.
 //!
-//! One thread writes. Whoever records waits until the line is on the disk, unless the log was opened as
-//! [`Durability::Async`]; a record that cannot be written is an error, and then nothing may be done. A log has one writer:
-//! the folder is locked while it is open.
+//! One thread writes. Whoever records waits until the line is on the disk; a record that cannot be written is an error, and
+//! then nothing may be done. With [`Durability::Async`] nobody waits as long as writing succeeds. Records that were lost when
+//! nobody waited are counted in the next one that is written. A log has one writer: the folder is locked while it is open.
 
 mod chain;
 mod verify;
@@ -37,7 +37,8 @@ pub enum Durability {
     Strict,
     /// The same, but the writer waits up to 5 ms, or for 100 records, so that more go together.
     Group,
-    /// When it is in memory. A crash of the machine loses what was recorded in the last moments, a crash of the process too.
+    /// When it is in memory, as long as writing succeeds. A crash of the machine or the process loses the last moments, and so
+    /// do the first records that a disk does not take; from then on everybody waits, until one is written.
     Async,
 }
 
@@ -135,9 +136,15 @@ impl AuditLog {
         Writer::open(folder, lock, options).map(|writer| Self(Arc::new(writer)))
     }
 
-    /// The newest record, to be kept where whoever can write the log cannot: with it [`verify`] sees that the end is missing.
+    /// The newest record on the disk, to be kept where whoever can write the log cannot: with it [`verify`] sees that the end
+    /// is missing.
     pub fn head(&self) -> Head {
         self.0.head()
+    }
+
+    /// Counts a record that could not be written and whose teller cannot undo what it is about.
+    pub(crate) fn lose(&self) {
+        self.0.lose();
     }
 
     /// Records, and returns when the record is written as the log's durability has it.

@@ -2,7 +2,8 @@
 //!
 //! No link is followed, neither on the way nor at the end: a link inside a root could lead to what is denied there, and one
 //! may be put in place between a look and a use. Only regular files with one name are read, written, renamed and copied;
-//! folders are not renamed, because what is denied inside would come to lie where it is not. Names that somebody may not
+//! folders are not renamed, because what is denied inside would come to lie where it is not. What a file is renamed from is
+//! looked at just before: whoever can write the folder by other means can put something else there at that moment. Names that somebody may not
 //! look at are not listed.
 
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ use crate::beneath::{self, Means};
 use crate::fs::{FsError, Root};
 use crate::gate::{Denied, Gate, Operation, Permit};
 use crate::policy::Decision;
+
+const RENAME: &str = "fs.rename";
 
 /// The roots of a program and the gate before them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,6 +62,14 @@ pub enum FilesError {
     NoRoot {
         /// The root's name.
         root: Name,
+    },
+    /// A file is not renamed from one root into another.
+    #[error("rename from root {from} to root {to}: copy the file and remove it")]
+    TwoRoots {
+        /// The root it is in.
+        from: Name,
+        /// The root it was to go to.
+        to: Name,
     },
     /// It is allowed and did not work.
     #[error(transparent)]
@@ -171,19 +182,17 @@ impl Files {
         })
     }
 
-    /// The names in a folder that the subject may look at, sorted; an error if there are more than `entries_max` in all.
+    /// The names in a folder that the subject may look at, sorted; an error if they are more than `entries_max`.
     pub fn list(&self, subject: &Subject, path: &str, entries_max: usize) -> Result<Vec<Entry>, FilesError> {
-        let policy = self.gate.policy();
         self.act(subject, FileOperation::new("fs.list", &[FileVerb::List], path)?, |place, operation| {
-            let mut entries = place.entries(entries_max)?;
-            entries.retain(|entry| {
-                operation.target.path.join(&entry.name).is_ok_and(|path| {
+            let policy = self.gate.policy();
+            place.entries(entries_max, |name| {
+                operation.target.path.join(name).is_ok_and(|path| {
                     let path = FilePath { root: operation.target.root.clone(), path };
                     let looks = Access::File { verb: FileVerb::Stat, path };
                     matches!(policy.decide(subject, &looks), Decision::Allowed(_))
                 })
-            });
-            Ok(entries)
+            })
         })
     }
 
@@ -209,11 +218,11 @@ impl Files {
         })
     }
 
-    /// Gives a file another name, in place of a file that has it. Both are in one root.
+    /// Gives a file another name in its root, in place of a file that has it.
     pub fn rename(&self, subject: &Subject, from: &str, to: &str) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
         let operation =
-            FileOperation::new("fs.rename", &[FileVerb::Read, FileVerb::Remove], from)?.and(&verbs, to)?;
+            FileOperation::new(RENAME, &[FileVerb::Read, FileVerb::Remove], from)?.and(&verbs, to)?;
         self.act_on_two(subject, operation, |from, to| {
             from.regular()?;
             to.replaceable()?;
@@ -254,6 +263,9 @@ impl Files {
         let permit: Permit<FileOperation> = self.gate.admit(subject, operation)?;
         permit.perform(|operation| {
             let second = operation.second.as_ref().expect("an operation on two paths has a second");
+            if operation.name == RENAME && operation.target.root != second.root {
+                return Err(FilesError::TwoRoots { from: operation.target.root, to: second.root.clone() });
+            }
             let (from, to) = (self.place(&operation.target)?, self.place(second)?);
             Ok(effect(from, to)?)
         })
@@ -341,7 +353,7 @@ impl Place {
             .map_err(|error| self.fail("remove", error.into()))
     }
 
-    fn entries(&self, entries_max: usize) -> Result<Vec<Entry>, FsError> {
+    fn entries(&self, entries_max: usize, shows: impl Fn(&str) -> bool) -> Result<Vec<Entry>, FsError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fail = |error: Errno| self.fail("list", error.into());
         let folder =
@@ -349,16 +361,18 @@ impl Place {
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&folder).map_err(fail)? {
             let entry = entry.map_err(fail)?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
+            // One that is not text cannot be asked for.
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            if matches!(name, "." | "..") || !shows(name) {
                 continue;
             }
             if entries.len() == entries_max {
                 return Err(FsError::TooMany { path: self.shown.clone(), limit: entries_max });
             }
-            let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
-            // One that went meanwhile is not there; one that is not text cannot be asked for.
-            if let (Ok(stat), Ok(name)) = (stat, name.to_str()) {
+            // One that went meanwhile is not there.
+            if let Ok(stat) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                 entries.push(Entry { name: name.to_owned(), kind: Kind::of(&stat) });
             }
         }

@@ -13,13 +13,16 @@ use crate::access::{Access, Subject};
 use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq};
 use crate::policy::{Decision, Policy};
 
+/// Accesses of one operation.
+const ACCESSES_MAX: usize = 1024;
+
 /// Something that is done to the system, or by a user's own means, with all accesses that it makes.
 ///
-/// Made of checked parts: the accesses are those of the very thing that [`Permit`] gives back to be performed.
+/// Whoever writes one sees to it that the accesses are those of the very thing that [`Permit`] gives back to be performed.
 pub trait Operation {
     /// What it is called in records, such as `fs.read`.
     fn name(&self) -> &'static str;
-    /// Every access it makes, at least one. One without any is denied.
+    /// Every access it makes, 1 to 1,024. One without any, or with more, is denied.
     fn accesses(&self) -> &[Access];
 }
 
@@ -65,8 +68,8 @@ pub struct Denied<O> {
 pub enum Denial {
     /// This access.
     Access(Access),
-    /// All of it: it makes no access that could be allowed.
-    NoAccess,
+    /// All of it: it makes no access that could be allowed, or too many.
+    Number(usize),
 }
 
 /// Why an operation was denied. For whoever runs the system: the subject learns that it is denied and no more.
@@ -102,7 +105,7 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Denial::Access(access) => write!(f, "`{access}`"),
-            Denial::NoAccess => f.write_str("an operation without accesses"),
+            Denial::Number(len) => write!(f, "an operation with {len} accesses"),
         }
     }
 }
@@ -140,8 +143,9 @@ impl Gate {
         let policy = self.0.policy.load();
         let (accesses, name) = (operation.accesses(), operation.name());
         let mut rules = Rules { policy: &policy, ids: [None; 4], more: 0 };
-        let mut refused = accesses.is_empty().then_some((Denial::NoAccess, None));
-        for access in accesses {
+        let is_askable = (1..=ACCESSES_MAX).contains(&accesses.len());
+        let mut refused = (!is_askable).then_some((Denial::Number(accesses.len()), None));
+        for access in accesses.iter().take(ACCESSES_MAX) {
             match policy.decide(subject, access) {
                 Decision::Allowed(rule) => rules.push(rule),
                 Decision::Denied(rule) => {
@@ -167,13 +171,19 @@ impl Gate {
             Some(rule) => Refusal::Rule { rule: policy.rule(rule).to_string() },
             None => Refusal::NoRule,
         };
-        let said = Said::Denial { subject, accesses, denied: &access, rule: &why, operation: name };
-        let why = self.0.log.record(said).map_or_else(Refusal::Log, |_| why);
+        let deny =
+            |accesses| Said::Denial { subject, accesses, denied: &access, rule: &why, operation: name };
+        let told = match self.0.log.record(deny(accesses)) {
+            // Too much to say in full; that it was denied is said all the same.
+            Err(AuditError::TooLarge { .. }) => self.0.log.record(deny(&[])),
+            told => told,
+        };
+        let why = told.map_or_else(Refusal::Log, |_| why);
         Err(Denied { operation, access, why })
     }
 }
 
-/// The rules that allowed an operation, one for each access, in a record.
+/// The rules that allowed an operation, each once, and four of them at most in a record.
 struct Rules<'p> {
     policy: &'p Policy,
     ids: [Option<crate::policy::RuleId>; 4],
@@ -213,7 +223,7 @@ impl<O> Permit<O> {
     }
 
     /// Performs the operation by `effect` and records what came of it. An effect that succeeded stays a success when its
-    /// outcome cannot be recorded; the log then ends with an intent, and the next operation is refused.
+    /// outcome cannot be recorded; the next record that is written says that one is missing.
     pub fn perform<T, E: fmt::Display>(self, effect: impl FnOnce(O) -> Result<T, E>) -> Result<T, E> {
         let (operation, ticket) = self.begin();
         let result = effect(operation);
@@ -236,6 +246,7 @@ impl Ticket {
 
     fn record(&self, outcome: Outcome<'_>) {
         if let Err(error) = self.log.record(Said::Outcome { of: self.of, outcome }) {
+            self.log.lose();
             tracing::error!(of = self.of, %error, "the outcome of an operation is not in the audit log");
         }
     }

@@ -36,8 +36,8 @@ mod net;
 mod policy;
 
 pub use access::{
-    Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, Name, NameError,
-    NetVerb, PathError, Port, RelPath, Subject,
+    Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
+    NameError, NetVerb, PathError, Port, RelPath, Subject,
 };
 pub use files::{About, Entry, FileOperation, Files, FilesError, Kind};
 pub use fs::{Exposure, FsError, Root};

@@ -184,7 +184,12 @@ impl Policy {
         self.expectations.iter().filter_map(test).collect()
     }
 
-    /// How many expectations the file states.
+    /// How many rules it has.
+    pub fn rules_len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// How many tests the file states.
     pub fn expectations_len(&self) -> usize {
         self.expectations.len()
     }

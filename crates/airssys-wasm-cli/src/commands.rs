@@ -1,11 +1,14 @@
 //! The verbs, one per file, and the command line that chooses among them.
 
+mod audit;
 mod call;
+mod can;
 mod check;
 mod completions;
 mod crash;
 mod crashes;
 mod new;
+mod policy;
 mod ps;
 mod run;
 mod send;
@@ -58,6 +61,10 @@ enum Command {
     Crash(crash::Crash),
     Crashes(crashes::Crashes),
     Stop(stop::Stop),
+    Policy(policy::PolicyCommand),
+    Can(can::Can),
+    Explain(can::Explain),
+    Audit(audit::Audit),
     Completions(completions::Completions),
 }
 
@@ -77,6 +84,10 @@ pub(crate) async fn run(cli: Cli, ui: &Ui, started: Instant) -> Result<ExitCode,
         Command::Crash(crash) => crash.run(ui, socket).await,
         Command::Crashes(crashes) => crashes.run(ui, socket).await,
         Command::Stop(stop) => stop.run(ui, socket).await,
+        Command::Policy(policy) => policy.run(ui),
+        Command::Can(can) => can.run(ui),
+        Command::Explain(explain) => explain.run(ui),
+        Command::Audit(audit) => audit.run(ui),
         Command::Completions(completions) => completions.run(ui),
     }
 }

@@ -17,7 +17,7 @@ pub use pattern::{InvalidPattern, TargetPattern, Topic, TopicPattern};
 pub use semver::Version;
 
 use crate::envelope::Codec;
-use airssys_osl::document::{self, DocumentError, Section};
+use airssys_osl::document::{self, DocumentError, Problem, Section};
 
 /// Longest description in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 256;

@@ -22,10 +22,21 @@ pub(crate) fn port(text: &str) -> Option<Port> {
 /// One end of a connection, as it was named.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
-    /// By a name in lower-case ASCII, without a dot at its end.
-    Named(Arc<str>),
+    /// By a name.
+    Named(HostName),
     /// By an address. One of IPv4 within IPv6 is one of IPv4.
     Address(IpAddr),
+}
+
+/// A host's name in lower-case ASCII, without a dot at its end, and no address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName(Arc<str>);
+
+impl HostName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Why a text is no host.
@@ -86,7 +97,7 @@ impl Host {
         if is_hex || last.bytes().all(|b| b.is_ascii_digit()) {
             return Err(HostError::StrangeNumber);
         }
-        Ok(Self::Named(name.to_ascii_lowercase().into()))
+        Ok(Self::Named(HostName(name.to_ascii_lowercase().into())))
     }
 
     /// The host at this address.
@@ -98,7 +109,7 @@ impl Host {
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Host::Named(name) => f.write_str(name),
+            Host::Named(name) => f.write_str(&name.0),
             Host::Address(IpAddr::V4(address)) => write!(f, "{address}"),
             Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
         }
@@ -132,6 +143,8 @@ impl AddressKind {
         let [a, b, c, _] = address.octets();
         match (a, b, c) {
             (127, ..) => Self::Loopback,
+            // A cloud's services for its machines, in a public range.
+            (168, 63, 129) => Self::Private,
             (10, ..) | (172, 16..=31, _) | (192, 168, _) | (169, 254, _) | (100, 64..=127, _) => {
                 Self::Private
             }
@@ -144,26 +157,36 @@ impl AddressKind {
     }
 
     fn of_v6(address: Ipv6Addr) -> Self {
-        let segments = address.segments();
-        let v4 = |high: u16, low: u16| {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            Self::of_v4(Ipv4Addr::new(a, b, c, d))
-        };
-        match segments {
+        if let Some(inside) = embedded_v4(address) {
+            return Self::of_v4(inside);
+        }
+        match address.segments() {
             [0, 0, 0, 0, 0, 0, 0, 0] => Self::Special,
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Loopback,
-            // IPv4-compatible, NAT64, and 6to4: all of them end at the IPv4 address inside.
-            [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-            [0x2002, high, low, ..] => v4(high, low),
             // NAT64 of a local network, Teredo, documentation, discard: translated or nowhere.
             [0x64, 0xff9b, 1, ..] | [0xfc00..=0xfdff, ..] | [0xfe80..=0xfeff, ..] => Self::Private,
-            [0x2001, 0, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] | [0x100, 0, 0, 0, ..] => {
-                Self::Special
-            }
+            [0x2001, 0 | 0x10..=0x2f, ..]
+            | [0x2001, 2, 0, ..]
+            | [0x2001, 0xdb8, ..]
+            | [0x3fff, 0..=0x0fff, ..]
+            | [0x100, 0, 0, 0, ..] => Self::Special,
             [0xff00..=0xffff, ..] => Self::Special,
             [0x2000..=0x3fff, ..] => Self::Public,
             _ => Self::Special,
         }
+    }
+}
+
+/// The address of IPv4 that one of IPv6 leads to: mapped, compatible, by NAT64 or by 6to4.
+pub(crate) fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0x2002, high, low, ..] => v4(high, low),
+        _ => None,
     }
 }

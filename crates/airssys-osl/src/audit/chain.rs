@@ -133,25 +133,32 @@ impl Line {
             if index > 0 {
                 self.0.push(',');
             }
-            self.string(access);
+            // In full, however long: what was permitted has to be seen. The bound on a record refuses what is too long.
+            self.whole(&access.to_string());
         }
         self.0.push(']');
         self
     }
 
-    /// A JSON string without anything in it that a terminal would act upon.
+    /// A text that may be cut.
     fn string(&mut self, text: &dyn fmt::Display) {
         let mut shown = text.to_string();
         if let Some((cut, _)) = shown.char_indices().nth(TEXT_CHARS_MAX) {
             shown.truncate(cut);
             shown.push('…');
         }
+        self.whole(&shown);
+    }
+
+    /// A JSON string without anything in it that a terminal would act upon.
+    fn whole(&mut self, text: &str) {
         self.0.push('"');
-        for c in shown.chars() {
+        for c in text.chars() {
             match c {
                 '"' | '\\' => self.0.extend(['\\', c]),
+                ' '..='~' => self.0.push(c),
                 // What `escape_debug` would escape cannot be seen, or does something when it is shown.
-                c if c != '\'' && c.escape_debug().len() > 1 => {
+                c if c.escape_debug().len() > 1 => {
                     let mut units = [0; 2];
                     for unit in c.encode_utf16(&mut units) {
                         self.push(format_args!("\\u{unit:04x}"));

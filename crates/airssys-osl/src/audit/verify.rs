@@ -74,6 +74,7 @@ pub fn verify(folder: &Root, known: Option<Head>) -> Result<Sound, AuditError> {
     let mut tail = Tail { head: Head::none(), first: 1 };
     let mut has_known = known.is_none_or(|known| known.seq == 0);
     for (index, segment) in segments.iter().enumerate() {
+        segment.follows(folder, index == 0, &tail)?;
         let cut = read(folder, segment, index == 0, &mut tail, |head| has_known |= known == Some(head))?;
         if let Some(cut) = cut {
             return Err(AuditError::Broken(cut.broken));
@@ -100,6 +101,18 @@ impl Segment {
     }
 }
 
+impl Segment {
+    /// It begins where the one before ends. The first may begin anywhere.
+    pub(super) fn follows(&self, folder: &Root, is_first: bool, tail: &Tail) -> Result<(), AuditError> {
+        let expected = tail.head.seq + 1;
+        if is_first || self.first == expected {
+            return Ok(());
+        }
+        let file = folder.path_of(self.name.as_ref());
+        Err(AuditError::Broken(Broken { file, line: 1, seq: expected, flaw: Flaw::OutOfPlace }))
+    }
+}
+
 /// Where a log ends while it is read.
 pub(super) struct Tail {
     pub(super) head: Head,
@@ -120,6 +133,8 @@ pub(super) fn segments(folder: &Root) -> Result<Vec<Segment>, FsError> {
     let of = |name: &std::ffi::OsString| {
         let name = name.to_str()?;
         let first = name.strip_suffix(ENDING).filter(|digits| digits.len() == 20)?.parse().ok()?;
+        // No log is that long, so one past the newest record is always a number.
+        (1..1 << 62).contains(&first).then_some(())?;
         Some(Segment { name: name.to_owned(), first })
     };
     Ok(names.iter().filter_map(of).collect())
@@ -154,14 +169,13 @@ pub(super) fn read(
         let expected = tail.head.seq + 1;
         let broken = |flaw| Broken { file: path.clone(), line, seq: expected, flaw };
         let Some(text) = buffer.strip_suffix(b"\n") else {
-            let is_at_end = file.fill_buf().map_err(fail)?.is_empty();
-            return match is_at_end {
-                true => Ok(Some(Cut {
+            return match unended(&mut file).map_err(fail)? {
+                Some(more) => Ok(Some(Cut {
                     broken: broken(Flaw::CutShort),
                     sound_bytes: bytes,
-                    cut_bytes: len as u64,
+                    cut_bytes: len as u64 + more,
                 })),
-                false => Err(AuditError::Broken(broken(Flaw::Changed))),
+                None => Err(AuditError::Broken(broken(Flaw::Changed))),
             };
         };
         let record = std::str::from_utf8(text).ok().and_then(Read::parse);
@@ -176,5 +190,22 @@ pub(super) fn read(
         tail.head = Head { seq: record.seq, hash: record.hash };
         bytes += len as u64;
         each(tail.head);
+    }
+}
+
+/// How many bytes are left, if no line ends among them: a machine that lost its power may leave many.
+fn unended(file: &mut impl std::io::BufRead) -> std::io::Result<Option<u64>> {
+    let mut left = 0;
+    loop {
+        let buffer = file.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(Some(left));
+        }
+        if buffer.contains(&b'\n') {
+            return Ok(None);
+        }
+        let len = buffer.len();
+        left += len as u64;
+        file.consume(len);
     }
 }

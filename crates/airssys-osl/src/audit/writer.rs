@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -49,15 +49,27 @@ struct State {
     /// The newest record that is on the disk.
     written: Head,
     waiting: Vec<u8>,
-    /// Records that nobody waits for among the waiting.
+    /// What becomes of what is waiting.
+    batch: Arc<Batch>,
+    /// Records that nobody waits for among the waiting, and lost ones that are confessed there: to be counted as lost again
+    /// if they are not written.
     unattended: u64,
     /// Those that were given up and are to be confessed.
     lost: u64,
-    /// Grows when what was waiting is given up.
-    epoch: u64,
-    failure: Option<(PathBuf, Arc<std::io::Error>)>,
+    /// The last attempt failed, so until one succeeds everybody waits.
+    is_failing: bool,
     is_closing: bool,
     is_over: bool,
+}
+
+/// Records that are written together, or not at all.
+#[derive(Debug, Default)]
+struct Batch(OnceLock<Result<(), Failure>>);
+
+#[derive(Debug, Clone)]
+struct Failure {
+    path: PathBuf,
+    source: Arc<std::io::Error>,
 }
 
 /// The file being written.
@@ -66,6 +78,8 @@ struct Current {
     file: Option<(File, PathBuf)>,
     bytes: u64,
     bytes_max: u64,
+    /// What is behind these bytes was not written whole and could not be removed yet.
+    is_torn: bool,
 }
 
 impl Writer {
@@ -75,21 +89,23 @@ impl Writer {
             file: None,
             bytes: 0,
             bytes_max: options.segment_bytes_max.max(SEGMENT_BYTES_MIN),
+            is_torn: false,
         };
         let (head, cut) = current.resume()?;
         let mut state = State {
             taken: head,
             written: head,
             waiting: Vec::new(),
+            batch: Arc::default(),
             unattended: 0,
             lost: 0,
-            epoch: 0,
-            failure: None,
+            is_failing: false,
             is_closing: false,
             is_over: false,
         };
         if cut > 0 {
             state.take(Line::cut(head.seq + 1, &head.hash, cut).seal())?;
+            state.unattended += 1;
         }
         let shared =
             Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() });
@@ -114,31 +130,30 @@ impl Writer {
         if state.is_over {
             return Err(AuditError::WriterGone);
         }
-        if state.lost > 0 {
-            let lost = std::mem::take(&mut state.lost);
-            let line = Line::gap(state.taken.seq + 1, &state.taken.hash, lost);
-            state.take(line.seal())?;
-        }
+        state.confess()?;
         let line = make(state.taken.seq + 1, &state.taken.hash);
         state.take(line.seal())?;
-        let (seq, epoch) = (state.taken.seq, state.epoch);
+        let (seq, batch) = (state.taken.seq, state.batch.clone());
         self.shared.work.notify_one();
-        if self.durability == Durability::Async {
+        if self.durability == Durability::Async && !state.is_failing {
             state.unattended += 1;
             return Ok(seq);
         }
         loop {
-            if state.epoch != epoch {
-                return Err(state.failure(seq));
+            match batch.0.get() {
+                Some(Ok(())) => return Ok(seq),
+                Some(Err(Failure { path, source })) => {
+                    return Err(AuditError::Write { seq, path: path.clone(), source: source.clone() });
+                }
+                None if state.is_over => return Err(AuditError::WriterGone),
+                None => state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
-            if state.written.seq >= seq {
-                return Ok(seq);
-            }
-            if state.is_over {
-                return Err(AuditError::WriterGone);
-            }
-            state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Counts a record whose loss its teller cannot undo: the next one that is written says so.
+    pub(super) fn lose(&self) {
+        self.shared.lock().lost += 1;
     }
 }
 
@@ -163,11 +178,13 @@ impl State {
         Ok(())
     }
 
-    fn failure(&self, seq: Seq) -> AuditError {
-        match &self.failure {
-            Some((path, source)) => AuditError::Write { seq, path: path.clone(), source: source.clone() },
-            None => AuditError::WriterGone,
+    /// Says how many records are missing, if any are.
+    fn confess(&mut self) -> Result<(), AuditError> {
+        if self.lost > 0 {
+            self.take(Line::gap(self.taken.seq + 1, &self.taken.hash, self.lost).seal())?;
+            self.unattended += std::mem::take(&mut self.lost);
         }
+        Ok(())
     }
 }
 
@@ -177,15 +194,19 @@ impl Shared {
     }
 
     fn write_all(&self, mut current: Current, is_patient: bool) {
-        let mut batch = Vec::new();
+        // Also if this thread panics, nobody waits for it.
+        let _over = Over(self);
+        let mut lines = Vec::new();
+        let mut has_tried_to_confess = false;
         let mut state = self.lock();
         loop {
             while state.waiting.is_empty() {
                 if state.is_closing {
-                    state.is_over = true;
-                    drop(state);
-                    self.done.notify_all();
-                    return;
+                    if state.lost == 0 || has_tried_to_confess || state.confess().is_err() {
+                        return;
+                    }
+                    has_tried_to_confess = true;
+                    break;
                 }
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
@@ -195,30 +216,50 @@ impl Shared {
                 let waited = self.work.wait_timeout_while(state, GROUP_WAIT, is_small);
                 (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             }
-            std::mem::swap(&mut batch, &mut state.waiting);
+            std::mem::swap(&mut lines, &mut state.waiting);
             let (first, upto) = (state.written.seq + 1, state.taken);
+            let batch = std::mem::take(&mut state.batch);
             let unattended = std::mem::take(&mut state.unattended);
             drop(state);
-            let outcome = current.write(first, &batch);
-            batch.clear();
+            let outcome = current.write(first, &lines);
+            lines.clear();
+            if let Err(failure) = &outcome {
+                tracing::error!(path = ?failure.path, error = %failure.source, "audit records were not written");
+            }
             state = self.lock();
-            match outcome {
+            match &outcome {
                 Ok(()) => {
                     state.written = upto;
-                    state.failure = None;
+                    state.is_failing = false;
                 }
                 // Whatever was taken since follows from what is not there.
-                Err((path, error)) => {
-                    tracing::error!(?path, %error, "audit records were not written");
+                Err(failure) => {
                     state.lost += unattended + std::mem::take(&mut state.unattended);
                     state.waiting.clear();
                     state.taken = state.written;
-                    state.failure = Some((path, Arc::new(error)));
-                    state.epoch += 1;
+                    state.is_failing = true;
+                    std::mem::take(&mut state.batch).end(Err(failure.clone()));
                 }
             }
+            batch.end(outcome);
             self.done.notify_all();
         }
+    }
+}
+
+impl Batch {
+    fn end(&self, outcome: Result<(), Failure>) {
+        let is_first = self.0.set(outcome).is_ok();
+        debug_assert!(is_first, "a batch ends once");
+    }
+}
+
+struct Over<'s>(&'s Shared);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.done.notify_all();
     }
 }
 
@@ -231,6 +272,7 @@ impl Current {
         // The newest is read, and one more if the newest was begun and not written.
         let begin = segments.len().saturating_sub(2);
         for (index, segment) in segments.iter().enumerate().skip(begin) {
+            segment.follows(&self.folder, index == begin, &tail)?;
             let cut = read(&self.folder, segment, index == begin, &mut tail, |_| {})?;
             let file = self.append_to(segment)?;
             let mut bytes = file
@@ -267,50 +309,64 @@ impl Current {
     }
 
     /// Writes whole lines, the first of them with this number, and sees them to the disk; or leaves the file as it was.
-    fn write(&mut self, first: Seq, lines: &[u8]) -> Result<(), (PathBuf, std::io::Error)> {
-        if self.bytes >= self.bytes_max {
+    fn write(&mut self, first: Seq, lines: &[u8]) -> Result<(), Failure> {
+        if self.bytes >= self.bytes_max && !self.is_torn {
             self.file = None;
         }
-        let bytes = self.bytes;
         let (file, path) = match &mut self.file {
             Some(open) => open,
             None => {
                 let name = Segment::beginning_with(first).name;
                 let path = self.folder.path_of(name.as_ref());
-                let mut options = OpenOptions::new();
-                options.append(true).create_new(true).mode(0o600);
-                let made = self.folder.dir().open_with(&name, &options).and_then(|file| {
-                    let synced = crate::fs::sync_dir(self.folder.dir());
-                    if synced.is_err() {
-                        // The next attempt makes it anew. The first error is the one to tell.
-                        drop(self.folder.dir().remove_file(&name));
-                    }
-                    synced.map(|()| file)
-                });
-                match made {
-                    Ok(file) => {
-                        self.bytes = 0;
-                        self.file.insert((file, path))
-                    }
-                    Err(error) => return Err((path, error)),
-                }
+                let file = self
+                    .create(&name)
+                    .map_err(|error| Failure { path: path.clone(), source: Arc::new(error) })?;
+                self.bytes = 0;
+                self.is_torn = false;
+                self.file.insert((file, path))
             }
         };
-        let bytes = if self.bytes == 0 { 0 } else { bytes };
-        match file.write_all(lines).and_then(|()| file.sync_data()) {
-            Ok(()) => {
-                self.bytes = bytes + lines.len() as u64;
+        let fail = |source| Failure { path: path.clone(), source: Arc::new(source) };
+        if self.is_torn {
+            file.set_len(self.bytes).map_err(fail)?;
+            self.is_torn = false;
+        }
+        match file.write_all(lines).and_then(|()| file.sync_data()).and_then(|()| file.metadata()) {
+            // Somebody removed the file, and what is written goes nowhere.
+            Ok(metadata) if cap_std::fs::MetadataExt::nlink(&metadata) == 0 => {
+                let failure = fail(rustix::io::Errno::NOENT.into());
+                self.file = None;
+                Err(failure)
+            }
+            Ok(_) => {
+                self.bytes += lines.len() as u64;
                 Ok(())
             }
             Err(error) => {
-                let path = path.clone();
-                // Half a line must not stay. If that fails as well, nothing more is written behind it.
-                if file.set_len(bytes).is_err() {
-                    self.file = None;
-                    self.bytes = self.bytes_max;
-                }
-                Err((path, error))
+                // Half a line must not stay, and nothing is written behind it.
+                self.is_torn = file.set_len(self.bytes).is_err();
+                Err(fail(error))
             }
         }
+    }
+
+    fn create(&self, name: &str) -> std::io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.append(true).create_new(true).mode(0o600);
+        let file = match self.folder.dir().open_with(name, &options) {
+            Ok(file) => file,
+            // Made by an attempt that then failed, or planted: only what is empty and ours alone is used.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let segment = Segment { name: name.to_owned(), first: 0 };
+                let file = self.append_to(&segment).map_err(std::io::Error::other)?;
+                if file.metadata()?.len() > 0 {
+                    return Err(error);
+                }
+                file
+            }
+            Err(error) => return Err(error),
+        };
+        crate::fs::sync_dir(self.folder.dir())?;
+        Ok(file)
     }
 }

@@ -14,12 +14,48 @@ use super::{
 
 /// Programs that run what their arguments say: whoever may start one with free arguments may start anything.
 const INTERPRETERS: &[&str] = &[
-    "ash", "awk", "bash", "busybox", "csh", "dash", "env", "expect", "fish", "gawk", "ksh", "lua", "mawk",
-    "node", "nohup", "perl", "php", "python", "python3", "ruby", "script", "sh", "ssh", "sudo", "su",
-    "tclsh", "timeout", "xargs", "zsh",
+    "ash",
+    "awk",
+    "bash",
+    "bun",
+    "busybox",
+    "chroot",
+    "csh",
+    "dash",
+    "deno",
+    "doas",
+    "env",
+    "expect",
+    "find",
+    "fish",
+    "gawk",
+    "ksh",
+    "lua",
+    "make",
+    "mawk",
+    "nice",
+    "node",
+    "nohup",
+    "npx",
+    "perl",
+    "php",
+    "python",
+    "python3",
+    "ruby",
+    "script",
+    "setsid",
+    "sh",
+    "ssh",
+    "su",
+    "sudo",
+    "systemd-run",
+    "tclsh",
+    "timeout",
+    "xargs",
+    "zsh",
 ];
 
-/// Rules of all subjects together, those of roles counted for each who has the role: they are sorted for each.
+/// Rules and roles of all subjects together, counted for each who has them: they are sorted for each.
 const USES_MAX: usize = 5_000_000;
 
 /// A role or a subject as it is written.
@@ -85,14 +121,13 @@ impl Policy {
             let mut uses_len = 0;
             for (name, held) in subjects {
                 held.roles.iter().try_for_each(|role| known(root, &roles, role).map(drop))?;
-                let ids = ids_of(&roles, &held);
-                uses_len += ids.len();
-                if uses_len > USES_MAX {
-                    let message =
-                        format!("all subjects together have more than {USES_MAX} rules by their roles");
+                let ids = ids_of(&roles, &held, USES_MAX - uses_len);
+                uses_len += ids.as_ref().map_or(USES_MAX, |(_, visited)| *visited);
+                let Some((ids, _)) = ids else {
+                    let message = format!("all subjects together have more than {USES_MAX} roles and rules");
                     root.report(Problem::new(held.at, message));
                     return None;
-                }
+                };
                 let mut grants = Grants::default();
                 ids.into_iter().for_each(|id| grants.add(RuleId(id), &rules[id as usize]));
                 sorted.insert(Subject::new(name), grants);
@@ -161,7 +196,7 @@ fn scopes(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
         }
     };
     let scopes = match kind {
-        "files" => files(section),
+        "files" => files(section, effect),
         "run" => run(section),
         "env" => words(section, "env", Word::parse, Scope::Env),
         "secrets" => words(section, "secrets", Pattern::parse, Scope::Secret),
@@ -173,6 +208,13 @@ fn scopes(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
         "send" => net(section, "send", NetVerb::Send),
         _ => net(section, "bind", NetVerb::Bind),
     }?;
+    if scopes.is_empty() {
+        section.report(Problem::new(
+            section.at(),
+            format!("`{kind}` names nothing, so the rule would mean nothing"),
+        ));
+        return None;
+    }
     // Denying much is no danger.
     if let Some(scope) = scopes.iter().find(|scope| effect == Effect::Allow && !broad && is_broad(scope)) {
         let message = format!("`{scope}` allows everything of its kind");
@@ -194,14 +236,14 @@ fn is_broad(scope: &Scope) -> bool {
                     name.strip_prefix(known)
                         .is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
                 });
-            args.is_broad() && is_interpreter
+            args.is_open() && is_interpreter
         }
         Scope::Env(names) => names.is_broad(),
         Scope::Secret(names) | Scope::Own { names, .. } => names.is_broad(),
     }
 }
 
-fn files(section: &mut Section<'_>) -> Option<Vec<Scope>> {
+fn files(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
     let read = |text: &str| -> Result<(Name, Pattern), String> {
         let (root, pattern) =
             text.split_once(':').ok_or("write the root's name and a pattern: `data:logs/**`")?;
@@ -221,11 +263,22 @@ fn files(section: &mut Section<'_>) -> Option<Vec<Scope>> {
     });
     let hidden = section.boolean("hidden").is_some_and(|hidden| hidden.value);
     let verbs = match (verbs, has_verbs) {
+        (Some(verbs), _) if verbs.is_empty() => {
+            section
+                .report(Problem::new(section.at(), "`verbs` names nothing, so the rule would mean nothing"));
+            return None;
+        }
         (Some(verbs), _) => Verbs::of(verbs.into_iter().map(|verb| verb.value)),
         (None, true) => return None,
         (None, false) => Verbs::ALL,
     };
-    let scope = |(root, pattern)| Scope::Files { root, pattern, verbs, hidden };
+    let scope = |(root, pattern): (Name, Pattern)| {
+        let pattern = match effect {
+            Effect::Allow => pattern,
+            Effect::Deny => pattern.with_everything_below(),
+        };
+        Scope::Files { root, pattern, verbs, hidden }
+    };
     Some(patterns?.into_iter().map(|pattern| scope(pattern.value)).collect())
 }
 
@@ -378,19 +431,26 @@ fn check_roles(root: &Section<'_>, roles: &HashMap<Name, Held>) -> Option<()> {
     Some(())
 }
 
-/// The rules of a subject and of all its roles, in the order written, each once.
-fn ids_of(roles: &HashMap<Name, Held>, held: &Held) -> Vec<u32> {
+/// The rules of a subject and of all its roles, in the order written, each once, and how many rules and roles were looked at;
+/// `None` if they are more than `visits_max`.
+fn ids_of(roles: &HashMap<Name, Held>, held: &Held, visits_max: usize) -> Option<(Vec<u32>, usize)> {
     let mut ids: Vec<u32> = held.rules.clone().collect();
     let mut seen: HashSet<&Name> = HashSet::new();
     let mut left: Vec<&Held> = vec![held];
+    let mut visits = ids.len();
     while let Some(held) = left.pop() {
         for name in &held.roles {
+            visits += 1;
             if let Some(role) = roles.get(&name.value).filter(|_| seen.insert(&name.value)) {
+                visits += role.rules.len();
                 ids.extend(role.rules.clone());
                 left.push(role);
+            }
+            if visits > visits_max {
+                return None;
             }
         }
     }
     ids.sort_unstable();
-    ids
+    Some((ids, visits))
 }

@@ -88,8 +88,23 @@ impl Pattern {
         Ok(Self { text: text.into(), parts: parts.into() })
     }
 
+    /// The same and everything below what it matches: who may not have a folder may not have what is in it.
+    pub(super) fn with_everything_below(self) -> Self {
+        if self.parts.last() == Some(&Part::Any) {
+            return self;
+        }
+        let parts = self.parts.into_iter().chain([Part::Any]).collect();
+        Self { parts, ..self }
+    }
+
     /// Whether it matches a text of parts between slashes; the empty text has no part.
     pub(super) fn matches(&self, text: &str, hidden: Hidden) -> bool {
+        // Most patterns of most subjects differ in the first part.
+        if let Some(Part::Literal(first)) = self.parts.first()
+            && !text.starts_with(&**first)
+        {
+            return false;
+        }
         matches_parts(&self.parts, (!text.is_empty()).then_some(text), hidden)
     }
 
@@ -98,10 +113,15 @@ impl Pattern {
         !self.parts.is_empty()
             && self.parts.iter().all(|part| match part {
                 Part::Any => true,
-                Part::Glob(tokens) => tokens.iter().all(|token| *token == Token::Many),
+                Part::Glob(tokens) => is_free(tokens),
                 Part::Literal(_) => false,
             })
     }
+}
+
+/// No character is given, and any number of them may come.
+fn is_free(tokens: &[Token]) -> bool {
+    tokens.contains(&Token::Many) && tokens.iter().all(|token| !matches!(token, Token::Char(_)))
 }
 
 impl fmt::Display for Pattern {
@@ -214,7 +234,12 @@ impl Word {
 
     /// Whether it matches every word.
     pub(super) fn is_broad(&self) -> bool {
-        *self.tokens == [Token::Many]
+        is_free(&self.tokens)
+    }
+
+    /// Whether it stands for more than one word.
+    pub(super) fn is_open(&self) -> bool {
+        self.tokens.iter().any(|token| matches!(token, Token::One | Token::Many))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one rule is about.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -101,15 +102,26 @@ impl Scope {
     pub(super) fn covers(&self, access: &Access, effect: Effect) -> bool {
         let denies = effect == Effect::Deny;
         match (self, access) {
-            (Scope::Files { root, pattern, verbs, hidden }, Access::File { verb, path }) => {
+            // Rules of other roots are kept elsewhere.
+            (Scope::Files { root: _, pattern, verbs, hidden }, Access::File { verb, path }) => {
                 let hidden = if *hidden || denies { Hidden::Matched } else { Hidden::Named };
-                verbs.has(*verb) && *root == path.root && pattern.matches(path.path.as_str(), hidden)
+                verbs.has(*verb) && pattern.matches(path.path.as_str(), hidden)
             }
             (Scope::Net { verb, hosts, ports, private }, Access::Net { verb: wanted, host, port }) => {
+                let fits = match port {
+                    Some(port) => ports.contains(&port.get()),
+                    None => denies || *wanted == NetVerb::Resolve,
+                };
                 verb == wanted
-                    && port.is_none_or(|port| ports.contains(&port.get()))
-                    && hosts.cover(host)
-                    && (denies || *private || hosts.names_its_network() || is_reachable(host))
+                    && fits
+                    && match effect {
+                        Effect::Deny => {
+                            hosts.cover(host) || carried(host).is_some_and(|inside| hosts.cover(&inside))
+                        }
+                        Effect::Allow => {
+                            hosts.cover(host) && (*private || hosts.names_its_network() || is_reachable(host))
+                        }
+                    }
             }
             (Scope::Run { program, args }, Access::Run { program: wanted, args: given }) => {
                 program == wanted && args.cover(given, effect)
@@ -146,6 +158,16 @@ pub(super) fn kind_of(access: &Access) -> usize {
     }
 }
 
+/// The host that a translator would lead to.
+fn carried(host: &Host) -> Option<Host> {
+    match host {
+        Host::Address(IpAddr::V6(address)) => {
+            net::embedded_v4(*address).map(|inside| Host::of_address(inside.into()))
+        }
+        Host::Address(IpAddr::V4(_)) | Host::Named(_) => None,
+    }
+}
+
 /// A name is looked at again when its addresses are known.
 fn is_reachable(host: &Host) -> bool {
     match host {
@@ -173,16 +195,17 @@ impl Hosts {
         }
         if let Some(name) = text.strip_prefix("*.") {
             return match Host::parse(name)? {
-                Host::Named(name) => Ok(Self::Below(format!(".{name}").into())),
+                Host::Named(name) => Ok(Self::Below(format!(".{}", name.as_str()).into())),
                 Host::Address(_) => Err(RuleError::Star),
             };
         }
         if text.contains('*') {
             return Err(RuleError::Star);
         }
-        if let Some((address, _)) = text.split_once('/') {
-            Host::parse(address)?;
-            let network: IpNet = text.parse().map_err(|_| RuleError::Network)?;
+        if text.contains('/') {
+            // `[fc00::/7]` or `[fc00::]/7`: the brackets keep the port apart.
+            let bare: String = text.chars().filter(|c| !matches!(c, '[' | ']')).collect();
+            let network: IpNet = bare.parse().map_err(|_| RuleError::Network)?;
             let is_canonical =
                 network.addr() == network.network() && network.addr().to_canonical() == network.addr();
             return if is_canonical { Ok(Self::Network(network)) } else { Err(RuleError::Network) };
@@ -195,7 +218,7 @@ impl Hosts {
             (Self::All, _) => true,
             (Self::One(one), host) => one == host,
             (Self::Below(suffix), Host::Named(name)) => {
-                name.ends_with(&**suffix) && name.len() > suffix.len()
+                name.as_str().ends_with(&**suffix) && name.as_str().len() > suffix.len()
             }
             (Self::Network(network), Host::Address(address)) => network.contains(address),
             (Self::Below(_), Host::Address(_)) | (Self::Network(_), Host::Named(_)) => false,
@@ -206,7 +229,13 @@ impl Hosts {
     fn names_its_network(&self) -> bool {
         match self {
             Self::One(Host::Address(_)) => true,
-            Self::Network(network) => network.prefix_len() > 0,
+            // One network of its own, and not a part of everything.
+            Self::Network(network) => {
+                let kind = AddressKind::of(network.network());
+                kind != AddressKind::Public
+                    && kind == AddressKind::of(network.broadcast())
+                    && network.prefix_len() > 6
+            }
             Self::All | Self::Below(_) | Self::One(Host::Named(_)) => false,
         }
     }
@@ -214,7 +243,8 @@ impl Hosts {
     pub(super) fn is_broad(&self) -> bool {
         match self {
             Self::All => true,
-            Self::Network(network) => network.prefix_len() == 0,
+            Self::Network(IpNet::V4(network)) => network.prefix_len() < 8,
+            Self::Network(IpNet::V6(network)) => network.prefix_len() < 16 && !self.names_its_network(),
             Self::One(_) | Self::Below(_) => false,
         }
     }
@@ -262,8 +292,9 @@ impl Args {
         }
     }
 
-    pub(super) fn is_broad(&self) -> bool {
-        self.rest && self.first.iter().all(Word::is_broad)
+    /// Some argument is not written out.
+    pub(super) fn is_open(&self) -> bool {
+        self.rest || self.first.iter().any(Word::is_open)
     }
 }
 
@@ -315,7 +346,8 @@ impl fmt::Display for Hosts {
             Self::All => f.write_str("*"),
             Self::One(host) => write!(f, "{host}"),
             Self::Below(suffix) => write!(f, "*{suffix}"),
-            Self::Network(network) => write!(f, "{network}"),
+            Self::Network(network @ IpNet::V4(_)) => write!(f, "{network}"),
+            Self::Network(network @ IpNet::V6(_)) => write!(f, "[{network}]"),
         }
     }
 }

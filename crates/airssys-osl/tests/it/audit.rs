@@ -59,8 +59,11 @@ fn ten() -> (tempfile::TempDir, Head) {
     (folder, head)
 }
 
-/// Changes the lines of the only segment.
-fn after(change: impl FnOnce(&mut Vec<String>)) -> (Result<u64, (u64, Flaw)>, Result<u64, (u64, Flaw)>) {
+/// The number of the newest record, or of the first bad one and its flaw.
+type Found = Result<u64, (u64, Flaw)>;
+
+/// Changes the lines of the only segment, and reads the log without and with its head.
+fn after(change: impl FnOnce(&mut Vec<String>)) -> (Found, Found) {
     let (folder, head) = ten();
     let log = folder.path().join("log");
     let path = &segments(&log)[0];
@@ -212,4 +215,131 @@ fn m1_a_record_is_one_line_of_what_can_be_seen() {
     assert!(!text.trim_end().chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
     let record: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
     assert_eq!(record["kind"], "denial");
+}
+
+/// A folder in the place of each segment that may come next, so that none can begin.
+fn block(log: &Path) -> Vec<PathBuf> {
+    let planted = (1..500).map(|seq| log.join(format!("{seq:020}.jsonl")));
+    planted.filter(|path| fs::create_dir(path).is_ok()).collect()
+}
+
+fn unblock(planted: Vec<PathBuf>) {
+    planted.iter().for_each(|path| fs::remove_dir(path).unwrap());
+}
+
+/// Intents and outcomes that are there, and those that gaps say are not.
+fn told(log: &Path) -> (u64, u64) {
+    let text: String = segments(log).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    records.fold((0, 0), |(there, lost), record| match record["kind"].as_str() {
+        Some("gap") => (there, lost + record["lost"].as_u64().unwrap()),
+        _ => (there + 1, lost),
+    })
+}
+
+#[test]
+fn m4_m5_an_asynchronous_log_that_cannot_write_refuses_soon_and_counts_what_it_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let options = AuditOptions { durability: Durability::Async, segment_bytes_max: 4096 };
+    let gate = gate(&log, options);
+    let planted = block(&log);
+    let (mut done, mut refused) = (0, 0);
+    for _ in 0..200 {
+        let operation = Clock([Access::parse("host clock").unwrap()]);
+        match gate.admit(&Subject::parse("tool").unwrap(), operation) {
+            Ok(permit) => {
+                permit.perform(|_| Ok::<_, std::fmt::Error>(())).unwrap();
+                done += 1;
+            }
+            Err(_) => refused += 1,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(refused > 100, "{done} done, {refused} refused");
+    unblock(planted);
+    tell(&gate, 1);
+    drop(gate);
+    let (there, lost) = told(&log);
+    assert_eq!(there + lost, 2 * (done + 1), "{there} there, {lost} lost");
+    assert!(lost > 0);
+    check(&log, None).unwrap();
+}
+
+#[test]
+fn m3_an_outcome_that_could_not_be_written_is_counted_in_the_next_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions { segment_bytes_max: 4096, ..AuditOptions::default() });
+    for _ in 0..40 {
+        let operation = Clock([Access::parse("host clock").unwrap()]);
+        let permit = gate.admit(&Subject::parse("tool").unwrap(), operation).unwrap();
+        let planted = block(&log);
+        permit.perform(|_| Ok::<_, std::fmt::Error>(())).unwrap();
+        unblock(planted);
+    }
+    tell(&gate, 1);
+    drop(gate);
+    let (there, lost) = told(&log);
+    assert_eq!(there + lost, 82);
+    assert!(lost > 0, "some outcome had to begin a segment");
+    check(&log, None).unwrap();
+}
+
+#[test]
+fn m4_a_segment_that_was_removed_is_not_written_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions::default());
+    tell(&gate, 3);
+    fs::remove_file(&segments(&log)[0]).unwrap();
+    let operation = Clock([Access::parse("host clock").unwrap()]);
+    assert!(gate.admit(&Subject::parse("tool").unwrap(), operation).is_err());
+    tell(&gate, 1);
+    let head = gate.log().head();
+    drop(gate);
+    let sound = verify(&Root::open(&log).unwrap(), Some(head)).unwrap();
+    assert_eq!(sound.first, 7, "what was removed is missing and seen to be");
+}
+
+#[test]
+fn a_log_whose_end_is_rubbish_after_a_loss_of_power_goes_on() {
+    let (folder, _) = ten();
+    let log = folder.path().join("log");
+    let path = &segments(&log)[0];
+    let mut bytes = fs::read(path).unwrap();
+    bytes.resize(bytes.len() + (2 << 20), 0);
+    fs::write(path, bytes).unwrap();
+    assert_eq!(check(&log, None), Err((11, Flaw::CutShort)));
+    tell(&gate(&log, AuditOptions::default()), 1);
+    assert_eq!(check(&log, None), Ok(13));
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.lines().nth(10).unwrap().contains("\"bytes\":2097152"), "{text}");
+}
+
+#[test]
+fn a_segment_planted_with_a_later_number_is_not_taken_for_the_log() {
+    let (folder, _) = ten();
+    let log = folder.path().join("log");
+    fs::write(log.join("18446744073709551615.jsonl"), "").unwrap();
+    assert_eq!(check(&log, None), Ok(10), "no log is that long");
+    fs::write(log.join(format!("{:020}.jsonl", 50)), "").unwrap();
+    assert_eq!(check(&log, None), Err((11, Flaw::OutOfPlace)));
+    assert!(AuditLog::open(&Root::private(&log).unwrap(), AuditOptions::default()).is_err());
+}
+
+#[test]
+fn what_was_permitted_is_recorded_in_full_however_long_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions::default());
+    let path = format!("{}/SECRET", vec!["x".repeat(200); 19].join("/"));
+    let operation = Clock([Access::parse(&format!("read d:{path}")).unwrap()]);
+    assert!(gate.admit(&Subject::parse("tool").unwrap(), operation).is_err());
+    assert!(fs::read_to_string(&segments(&log)[0]).unwrap().contains(&path));
+    // More than a record holds: it is denied, and that it was is there.
+    let long = format!("run /bin/x {}", "y".repeat(2 << 20));
+    let operation = Clock([Access::parse(&long).unwrap()]);
+    assert!(gate.admit(&Subject::parse("tool").unwrap(), operation).is_err());
+    assert_eq!(check(&log, None), Ok(2));
 }

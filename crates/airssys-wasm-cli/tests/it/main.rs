@@ -13,6 +13,7 @@ mod docs;
 mod example;
 mod harness;
 mod new;
+mod policy;
 mod refused;
 mod stopping;
 mod terminal;
