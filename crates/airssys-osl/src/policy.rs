@@ -104,8 +104,16 @@ struct Grants {
 
 #[derive(Debug, Default)]
 struct Sorted {
-    deny: Vec<RuleId>,
-    allow: Vec<RuleId>,
+    deny: Index,
+    allow: Index,
+}
+
+/// Rules that can cover a path by the first part of it, so that most need not be looked at.
+#[derive(Debug, Default)]
+struct Index {
+    by_first: HashMap<Box<str>, Vec<RuleId>>,
+    /// Those that are about no path, or do not say how it begins.
+    others: Vec<RuleId>,
 }
 
 impl Policy {
@@ -119,7 +127,7 @@ impl Policy {
         let Some(rules) = self.subjects.get(subject).and_then(|grants| grants.about(access)) else {
             return Decision::Denied(None);
         };
-        let first = |ids: &[RuleId]| ids.iter().copied().find(|id| self.rule(*id).covers(access));
+        let first = |index: &Index| index.about(access).filter(|id| self.rule(*id).covers(access)).min();
         match first(&rules.deny) {
             Some(rule) => Decision::Denied(Some(rule)),
             None => first(&rules.allow).map_or(Decision::Denied(None), Decision::Allowed),
@@ -138,8 +146,13 @@ impl Policy {
     /// All rules that cover an access of a subject, those that deny first, each kind in the order written.
     pub fn explain(&self, subject: &Subject, access: &Access) -> Vec<RuleId> {
         let rules = self.subjects.get(subject).and_then(|grants| grants.about(access));
-        let all = rules.into_iter().flat_map(|rules| rules.deny.iter().chain(&rules.allow));
-        all.copied().filter(|id| self.rule(*id).covers(access)).collect()
+        let in_order = |index: &Index| {
+            let mut ids: Vec<RuleId> =
+                index.about(access).filter(|id| self.rule(*id).covers(access)).collect();
+            ids.sort_unstable();
+            ids
+        };
+        rules.map_or_else(Vec::new, |rules| [in_order(&rules.deny), in_order(&rules.allow)].concat())
     }
 
     /// Who may do this, sorted.
@@ -157,7 +170,7 @@ impl Policy {
         };
         let sorted = grants.files.values().chain(&grants.others);
         let mut ids: Vec<RuleId> =
-            sorted.flat_map(|rules| rules.deny.iter().chain(&rules.allow)).copied().collect();
+            sorted.flat_map(|rules| rules.deny.all().chain(rules.allow.all())).collect();
         ids.sort_unstable();
         ids
     }
@@ -205,7 +218,10 @@ impl Grants {
             Effect::Allow => &mut sorted.allow,
             Effect::Deny => &mut sorted.deny,
         };
-        rules.push(id);
+        match rule.scope.first_part() {
+            Some(first) => rules.by_first.entry(first.into()).or_default().push(id),
+            None => rules.others.push(id),
+        }
     }
 
     fn about(&self, access: &Access) -> Option<&Sorted> {
@@ -218,6 +234,27 @@ impl Grants {
             | Access::Host { .. }
             | Access::Own { .. } => Some(&self.others[rule::kind_of(access)]),
         }
+    }
+}
+
+impl Index {
+    /// Those that may cover an access, in no order.
+    fn about(&self, access: &Access) -> impl Iterator<Item = RuleId> {
+        let first = match access {
+            Access::File { path, .. } => path.path.as_str().split('/').next(),
+            Access::Net { .. }
+            | Access::Run { .. }
+            | Access::Env { .. }
+            | Access::Secret { .. }
+            | Access::Host { .. }
+            | Access::Own { .. } => None,
+        };
+        let by_first = first.and_then(|first| self.by_first.get(first)).into_iter().flatten();
+        by_first.chain(&self.others).copied()
+    }
+
+    fn all(&self) -> impl Iterator<Item = RuleId> {
+        self.by_first.values().flatten().chain(&self.others).copied()
     }
 }
 

@@ -97,14 +97,16 @@ impl Pattern {
         Self { parts, ..self }
     }
 
+    /// The part that every text it matches begins with, if there is one.
+    pub(super) fn first_part(&self) -> Option<&str> {
+        match self.parts.first() {
+            Some(Part::Literal(first)) => Some(first),
+            Some(Part::Any | Part::Glob(_)) | None => None,
+        }
+    }
+
     /// Whether it matches a text of parts between slashes; the empty text has no part.
     pub(super) fn matches(&self, text: &str, hidden: Hidden) -> bool {
-        // Most patterns of most subjects differ in the first part.
-        if let Some(Part::Literal(first)) = self.parts.first()
-            && !text.starts_with(&**first)
-        {
-            return false;
-        }
         matches_parts(&self.parts, (!text.is_empty()).then_some(text), hidden)
     }
 

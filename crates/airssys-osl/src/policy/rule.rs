@@ -86,6 +86,19 @@ impl Scope {
         }
     }
 
+    /// How a path begins that a rule about files can cover, if the rule says so.
+    pub(super) fn first_part(&self) -> Option<&str> {
+        match self {
+            Scope::Files { pattern, .. } => pattern.first_part(),
+            Scope::Net { .. }
+            | Scope::Run { .. }
+            | Scope::Env(_)
+            | Scope::Secret(_)
+            | Scope::Host(_)
+            | Scope::Own { .. } => None,
+        }
+    }
+
     /// Where rules of this kind are kept; of files, which are kept by root, nowhere.
     pub(super) fn kind(&self) -> usize {
         match self {
