@@ -1,20 +1,44 @@
 //! The guarded door to the operating system.
 //!
-//! Authority is a value: a [`Root`] is the right to one folder and everything below it, and nothing beside it. Paths
-//! that a file or a guest names are opened below a root; a path that the user names on the command line is opened by
-//! [`Input`]. What other crates need of files and sockets they get here, and only here.
+//! Who wants something says it as an [`Access`]; a [`Policy`] decides; the [`Gate`] records the decision in an
+//! [audit log](audit::AuditLog) and only then hands out a [`Permit`], which the effect takes by value. [`Files`] does that
+//! for files:
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use airssys_osl::audit::{AuditLog, AuditOptions};
+//! use airssys_osl::{Files, FilesError, Gate, Name, Policy, Root, Subject};
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path();
-//! let root = airssys_osl::Root::open(path)?;
-//! root.write_atomic("note.txt".as_ref(), b"kept", 0o600)?;
-//! assert_eq!(root.read("note.txt".as_ref(), 1024)?, b"kept");
-//! assert!(root.read("../note.txt".as_ref(), 1024).is_err());
+//! # std::fs::create_dir(path.join("notes"))?;
+//! let policy = Policy::parse(
+//!     r#"
+//!     version = 1
+//!     [[subject]]
+//!     name = "tool"
+//!     [[subject.allow]]
+//!     files = ["notes:**"]
+//!     [[subject.deny]]
+//!     files = ["notes:private"]
+//!     "#,
+//!     "policy.toml",
+//! )?;
+//! let log = AuditLog::open(&Root::private(&path.join("audit"))?, AuditOptions::default())?;
+//! let notes = Root::open(&path.join("notes"))?;
+//! let files = Files::new(Gate::new(policy, log), [(Name::parse("notes")?, notes)]);
+//!
+//! let tool = Subject::parse("tool")?;
+//! files.write(&tool, "notes:today", b"kept")?;
+//! assert_eq!(files.read(&tool, "notes:today", 1024)?, b"kept");
+//! assert!(matches!(files.read(&tool, "notes:private/key", 1024), Err(FilesError::Denied(_))));
+//! assert!(matches!(files.read(&tool, "notes:../today", 1024), Err(FilesError::Path { .. })));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The runtime itself, which decides for nobody but its user, holds folders as values: a [`Root`] is the right to one
+//! folder and everything below it, and nothing beside it. A path that the user names on the command line is opened by
+//! [`Input`]. Networks, processes and the rest of the host have accesses and rules, and no effects yet.
 
 #![allow(
     clippy::disallowed_methods,

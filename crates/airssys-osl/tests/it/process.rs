@@ -47,6 +47,13 @@ impl Other {
         false
     }
 
+    /// What it says next, without the end of the line.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
     /// Ends it with no chance to clean up.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -103,6 +110,13 @@ fn other() {
                     Line::TooLong { bytes } => println!("skipped {bytes};"),
                     Line::Whole(bytes) => println!("whole {};", bytes.len()),
                 }
+            }
+        }
+        "audit" => {
+            let gate = crate::audit::gate(path, crate::audit::SMALL);
+            println!("ready");
+            loop {
+                println!("{}", crate::audit::tell(&gate, 1));
             }
         }
         other => panic!("no role {other}"),
