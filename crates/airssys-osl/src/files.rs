@@ -147,7 +147,7 @@ impl Files {
         Self { gate, roots: Arc::new(roots.into_iter().collect()) }
     }
 
-    /// The bytes of a file of at most `bytes_max`.
+    /// The bytes of a file of at most `bytes_max`. Takes `read`.
     pub fn read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Vec<u8>, FilesError> {
         self.act(subject, FileOperation::new("fs.read", &[FileVerb::Read], path)?, |place, _| {
             read(&place.open_regular(OFlags::RDONLY)?, &place, bytes_max)
@@ -155,7 +155,7 @@ impl Files {
     }
 
     /// Puts `bytes` at a path as a file that only the owner may use. Whoever reads sees the old file or the new one, also after
-    /// a crash.
+    /// a crash. Takes `create` and `write`.
     pub fn write(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
         self.act(
             subject,
@@ -167,7 +167,7 @@ impl Files {
         )
     }
 
-    /// Adds `bytes` at the end of a file that exists.
+    /// Adds `bytes` at the end of a file that exists. Takes `write`.
     pub fn append(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
         self.act(subject, FileOperation::new("fs.append", &[FileVerb::Write], path)?, |place, _| {
             let mut file = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
@@ -175,14 +175,15 @@ impl Files {
         })
     }
 
-    /// What is known of a file, a folder or a link itself.
+    /// What is known of a file, a folder or a link itself. Takes `stat`.
     pub fn stat(&self, subject: &Subject, path: &str) -> Result<About, FilesError> {
         self.act(subject, FileOperation::new("fs.stat", &[FileVerb::Stat], path)?, |place, _| {
             place.stat().map(About::of)
         })
     }
 
-    /// The names in a folder that the subject may look at, sorted; an error if they are more than `entries_max`.
+    /// The names in a folder that the subject may look at, sorted; an error if they are more than `entries_max`. Takes
+    /// `list` of the folder, and `stat` of each name.
     pub fn list(&self, subject: &Subject, path: &str, entries_max: usize) -> Result<Vec<Entry>, FilesError> {
         self.act(subject, FileOperation::new("fs.list", &[FileVerb::List], path)?, |place, operation| {
             let policy = self.gate.policy();
@@ -196,7 +197,7 @@ impl Files {
         })
     }
 
-    /// Makes a folder.
+    /// Makes a folder. Takes `create`.
     pub fn create_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
         self.act(subject, FileOperation::new("fs.create-folder", &[FileVerb::Create], path)?, |place, _| {
             rustix::fs::mkdirat(&place.folder, place.name.as_str(), Mode::RWXU)
@@ -204,21 +205,22 @@ impl Files {
         })
     }
 
-    /// Removes a file or a link.
+    /// Removes a file or a link. Takes `remove`.
     pub fn remove(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
         self.act(subject, FileOperation::new("fs.remove", &[FileVerb::Remove], path)?, |place, _| {
             place.unlink(AtFlags::empty())
         })
     }
 
-    /// Removes an empty folder.
+    /// Removes an empty folder. Takes `remove`.
     pub fn remove_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
         self.act(subject, FileOperation::new("fs.remove-folder", &[FileVerb::Remove], path)?, |place, _| {
             place.unlink(AtFlags::REMOVEDIR)
         })
     }
 
-    /// Gives a file another name in its root, in place of a file that has it.
+    /// Gives a file another name in its root, in place of a file that has it. Takes `read` and `remove` of the one, `create` and
+    /// `write` of the other.
     pub fn rename(&self, subject: &Subject, from: &str, to: &str) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
         let operation =
@@ -231,7 +233,8 @@ impl Files {
         })
     }
 
-    /// Copies a file of at most `bytes_max` bytes, in place of a file that has the name.
+    /// Copies a file of at most `bytes_max` bytes, in place of a file that has the name. Takes `read` of the one, `create` and
+    /// `write` of the other.
     pub fn copy(&self, subject: &Subject, from: &str, to: &str, bytes_max: u64) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
         let operation = FileOperation::new("fs.copy", &[FileVerb::Read], from)?.and(&verbs, to)?;
