@@ -21,8 +21,8 @@ use crate::access::{Access, Subject};
 use crate::fs::{FsError, Root};
 use crate::lock::{FileLock, LockError};
 
+use chain::Draft;
 pub use chain::Head;
-use chain::Line;
 pub use verify::{Broken, Flaw, Sound, verify};
 use writer::Writer;
 
@@ -149,6 +149,6 @@ impl AuditLog {
 
     /// Records, and returns when the record is written as the log's durability has it.
     pub(crate) fn record(&self, said: Said<'_>) -> Result<Seq, AuditError> {
-        self.0.record(|seq, prev| Line::new(seq, prev, &said))
+        self.0.record(&Draft::new(&said))
     }
 }

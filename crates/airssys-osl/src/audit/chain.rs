@@ -42,74 +42,72 @@ impl fmt::Display for Head {
     }
 }
 
+/// What a record says, rendered before it has its place in the log: what is said may come from anybody's code, which is not
+/// to run while others wait.
+pub(super) struct Draft(String);
+
 /// A record without its hash.
 pub(super) struct Line(String);
 
-impl Line {
-    pub(super) fn new(seq: Seq, prev: &blake3::Hash, said: &Said<'_>) -> Self {
-        let mut line = Self::begin(
-            seq,
-            prev,
-            match said {
-                Said::Intent { .. } => "intent",
-                Said::Denial { .. } => "denial",
-                Said::Outcome { .. } => "outcome",
-            },
-        );
+impl Draft {
+    pub(super) fn new(said: &Said<'_>) -> Self {
+        let mut draft = Self::of(match said {
+            Said::Intent { .. } => "intent",
+            Said::Denial { .. } => "denial",
+            Said::Outcome { .. } => "outcome",
+        });
         match said {
             Said::Intent { subject, accesses, rules, operation } => {
-                line.text("subject", subject)
+                draft
+                    .text("subject", subject)
                     .text("operation", operation)
                     .accesses(accesses)
                     .text("rule", rules);
             }
             Said::Denial { subject, accesses, denied, rule, operation } => {
-                line.text("subject", subject).text("operation", operation).accesses(accesses);
-                line.text("denied", denied).text("rule", rule);
+                draft.text("subject", subject).text("operation", operation).accesses(accesses);
+                draft.text("denied", denied).text("rule", rule);
             }
             Said::Outcome { of, outcome } => {
-                line.number("of", *of);
+                draft.number("of", *of);
                 match outcome {
-                    Outcome::Done => line.text("outcome", &"done"),
-                    Outcome::Failed(error) => line.text("outcome", &"failed").text("error", error),
-                    Outcome::Unknown => line.text("outcome", &"unknown"),
+                    Outcome::Done => draft.text("outcome", &"done"),
+                    Outcome::Failed(error) => draft.text("outcome", &"failed").text("error", error),
+                    Outcome::Unknown => draft.text("outcome", &"unknown"),
                 };
             }
         }
-        line
+        draft
     }
 
     /// Records that were given up because the disk did not take them.
-    pub(super) fn gap(seq: Seq, prev: &blake3::Hash, lost: u64) -> Self {
-        let mut line = Self::begin(seq, prev, "gap");
-        line.number("lost", lost);
-        line
+    pub(super) fn gap(lost: u64) -> Self {
+        let mut draft = Self::of("gap");
+        draft.number("lost", lost);
+        draft
     }
 
     /// The end of the log, cut short by a crash, was removed.
-    pub(super) fn cut(seq: Seq, prev: &blake3::Hash, bytes: u64) -> Self {
-        let mut line = Self::begin(seq, prev, "cut");
-        line.number("bytes", bytes);
-        line
+    pub(super) fn cut(bytes: u64) -> Self {
+        let mut draft = Self::of("cut");
+        draft.number("bytes", bytes);
+        draft
     }
 
-    /// The whole line, and its hash.
-    pub(super) fn seal(self) -> (String, blake3::Hash) {
-        let mut line = self.0;
-        let hash = blake3::hash(line.as_bytes());
-        line.push_str(HASH_KEY);
-        line.push_str(&hash.to_hex());
-        line.push_str("\"}\n");
-        (line, hash)
-    }
-
-    fn begin(seq: Seq, prev: &blake3::Hash, kind: &str) -> Self {
+    /// The record that comes after this one.
+    pub(super) fn after(&self, head: &Head) -> Line {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let line = String::with_capacity(512);
-        let mut line = Self(line);
-        let prev = prev.to_hex();
-        line.push(format_args!("{{\"seq\":{seq},\"time_ms\":{time},\"prev\":\"{prev}\",\"kind\":\"{kind}\""));
-        line
+        let (seq, prev) = (head.seq + 1, head.hash.to_hex());
+        // Room for the hash as well.
+        let mut line = String::with_capacity(self.0.len() + 256);
+        line.write_fmt(format_args!("{{\"seq\":{seq},\"time_ms\":{time},\"prev\":\"{prev}\""))
+            .expect("a string takes every text");
+        line.push_str(&self.0);
+        Line(line)
+    }
+
+    fn of(kind: &str) -> Self {
+        Self(format!(",\"kind\":\"{kind}\""))
     }
 
     fn push(&mut self, text: fmt::Arguments<'_>) {
@@ -168,6 +166,18 @@ impl Line {
             }
         }
         self.0.push('"');
+    }
+}
+
+impl Line {
+    /// The whole line, and its hash.
+    pub(super) fn seal(self) -> (String, blake3::Hash) {
+        let mut line = self.0;
+        let hash = blake3::hash(line.as_bytes());
+        line.push_str(HASH_KEY);
+        line.push_str(&hash.to_hex());
+        line.push_str("\"}\n");
+        (line, hash)
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use crate::fs::Root;
 use crate::lock::FileLock;
 
-use super::chain::{Head, Line, RECORD_BYTES_MAX};
+use super::chain::{Draft, Head, RECORD_BYTES_MAX};
 use super::verify::{Segment, Tail, read, segments};
 use super::{AuditError, AuditOptions, Durability, Seq};
 
@@ -104,7 +104,7 @@ impl Writer {
             is_over: false,
         };
         if cut > 0 {
-            state.take(Line::cut(head.seq + 1, &head.hash, cut).seal())?;
+            state.take(&Draft::cut(cut))?;
             state.unattended += 1;
         }
         let shared =
@@ -122,7 +122,7 @@ impl Writer {
         self.shared.lock().written
     }
 
-    pub(super) fn record(&self, make: impl FnOnce(Seq, &blake3::Hash) -> Line) -> Result<Seq, AuditError> {
+    pub(super) fn record(&self, draft: &Draft) -> Result<Seq, AuditError> {
         let mut state = self.shared.lock();
         while state.waiting.len() > WAITING_BYTES_MAX && !state.is_over {
             state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -131,8 +131,7 @@ impl Writer {
             return Err(AuditError::WriterGone);
         }
         state.confess()?;
-        let line = make(state.taken.seq + 1, &state.taken.hash);
-        state.take(line.seal())?;
+        state.take(draft)?;
         let (seq, batch) = (state.taken.seq, state.batch.clone());
         self.shared.work.notify_one();
         if self.durability == Durability::Async && !state.is_failing {
@@ -169,7 +168,8 @@ impl Drop for Writer {
 }
 
 impl State {
-    fn take(&mut self, (line, hash): (String, blake3::Hash)) -> Result<(), AuditError> {
+    fn take(&mut self, draft: &Draft) -> Result<(), AuditError> {
+        let (line, hash) = draft.after(&self.taken).seal();
         if line.len() > RECORD_BYTES_MAX {
             return Err(AuditError::TooLarge { len: line.len(), max: RECORD_BYTES_MAX });
         }
@@ -181,7 +181,7 @@ impl State {
     /// Says how many records are missing, if any are.
     fn confess(&mut self) -> Result<(), AuditError> {
         if self.lost > 0 {
-            self.take(Line::gap(self.taken.seq + 1, &self.taken.hash, self.lost).seal())?;
+            self.take(&Draft::gap(self.lost))?;
             self.unattended += std::mem::take(&mut self.lost);
         }
         Ok(())

@@ -56,7 +56,7 @@ const INTERPRETERS: &[&str] = &[
 ];
 
 /// Rules and roles of all subjects together, counted for each who has them: they are sorted for each.
-const USES_MAX: usize = 5_000_000;
+const USES_MAX: usize = 2_000_000;
 
 /// A role or a subject as it is written.
 struct Held {

@@ -217,3 +217,18 @@ fn a13_what_is_said_of_a_denial_does_not_depend_on_what_is_there() {
     };
     assert_eq!(say("there".as_ref()), say("not-there".as_ref()));
 }
+
+#[test]
+fn an_error_that_uses_the_gate_while_it_is_shown_keeps_nobody_waiting() {
+    struct Meddling(Gate);
+    impl std::fmt::Display for Meddling {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "record {}", self.0.log().head().seq)
+        }
+    }
+    let world = World::new();
+    let permit = world.gate.admit(&Subject::parse("tool").unwrap(), world.wants(&["read d:in/a"])).unwrap();
+    let outcome: Result<(), _> = permit.perform(|_| Err(Meddling(world.gate.clone())));
+    assert!(outcome.is_err());
+    assert_eq!(world.records()[1]["error"], "record 1");
+}
