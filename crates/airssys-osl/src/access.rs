@@ -182,11 +182,11 @@ impl Access {
     pub fn parse(text: &str) -> Result<Self, AccessError> {
         let (word, rest) = text.trim_start().split_once(' ').ok_or(AccessError::Shape)?;
         // A name may end with a space.
-        if let Some((_, verb)) = FileVerb::WORDS.iter().find(|(known, _)| *known == word) {
-            return Ok(Access::File { verb: *verb, path: FilePath::parse(rest.trim_start())? });
+        if let Some(verb) = FileVerb::of_word(word) {
+            return Ok(Access::File { verb, path: FilePath::parse(rest.trim_start())? });
         }
         let rest = rest.trim();
-        if let Some((_, verb)) = NetVerb::WORDS.iter().find(|(known, _)| *known == word) {
+        if let Some(verb) = NetVerb::of_word(word) {
             let (host, port) = match verb {
                 NetVerb::Resolve => (rest, None),
                 NetVerb::Connect | NetVerb::Listen | NetVerb::Send | NetVerb::Bind => {
@@ -194,7 +194,7 @@ impl Access {
                     (host, Some(net::port(port).ok_or(AccessError::Shape)?))
                 }
             };
-            return Ok(Access::Net { verb: *verb, host: Host::parse(host)?, port });
+            return Ok(Access::Net { verb, host: Host::parse(host)?, port });
         }
         match word {
             "run" => {
@@ -205,10 +205,7 @@ impl Access {
             }
             "env" => Ok(Access::Env { name: Name::parse(rest)? }),
             "secret" => Ok(Access::Secret { name: Name::parse(rest)? }),
-            "host" => {
-                let found = HostFacility::WORDS.iter().find(|(known, _)| *known == rest);
-                Ok(Access::Host { what: found.ok_or(AccessError::Shape)?.1 })
-            }
+            "host" => Ok(Access::Host { what: HostFacility::of_word(rest).ok_or(AccessError::Shape)? }),
             "own" => {
                 let (verb, name) = rest.split_once(' ').ok_or(AccessError::Shape)?;
                 Ok(Access::Own { verb: Name::parse(verb)?, name: Name::parse(name.trim())? })
@@ -246,6 +243,11 @@ macro_rules! words {
         impl $name {
             /// All of them, with the word that policies and records have for each.
             pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
+
+            /// What this word stands for.
+            pub fn of_word(text: &str) -> Option<Self> {
+                Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, meant)| *meant)
+            }
 
             /// The word for it.
             pub fn word(self) -> &'static str {

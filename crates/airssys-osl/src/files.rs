@@ -7,7 +7,7 @@
 //! look at are not listed.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,11 +18,8 @@ use rustix::io::Errno;
 
 use crate::access::{Access, FilePath, FileVerb, Name, PathError, RelPath, Subject};
 use crate::beneath::{self, Means};
-use crate::fs::{FsError, Root};
-use crate::gate::{Denied, Gate, Operation, Permit};
-use crate::policy::Decision;
-
-const RENAME: &str = "fs.rename";
+use crate::fs::{FsError, Root, read_up_to};
+use crate::gate::{Denied, Gate, Operation};
 
 /// The roots of a program and the gate before them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -139,6 +136,15 @@ impl FileOperation {
         self.second = Some(second.target);
         Ok(self)
     }
+
+    fn second(&self) -> &FilePath {
+        self.second.as_ref().expect("an operation on two paths has a second")
+    }
+
+    fn in_one_root(&self) -> Result<(), FilesError> {
+        let (from, to) = (&self.target.root, &self.second().root);
+        if from == to { Ok(()) } else { Err(FilesError::TwoRoots { from: from.clone(), to: to.clone() }) }
+    }
 }
 
 impl Files {
@@ -150,7 +156,7 @@ impl Files {
     /// The bytes of a file of at most `bytes_max`. Takes `read`.
     pub fn read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Vec<u8>, FilesError> {
         self.act(subject, FileOperation::new("fs.read", &[FileVerb::Read], path)?, |place, _| {
-            read(&place.open_regular(OFlags::RDONLY)?, &place, bytes_max)
+            place.read(bytes_max)
         })
     }
 
@@ -170,7 +176,7 @@ impl Files {
     /// Adds `bytes` at the end of a file that exists. Takes `write`.
     pub fn append(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
         self.act(subject, FileOperation::new("fs.append", &[FileVerb::Write], path)?, |place, _| {
-            let mut file = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
+            let (mut file, _) = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
             file.write_all(bytes).map_err(|source| place.fail("append to", source))
         })
     }
@@ -191,7 +197,7 @@ impl Files {
                 operation.target.path.join(name).is_ok_and(|path| {
                     let path = FilePath { root: operation.target.root.clone(), path };
                     let looks = Access::File { verb: FileVerb::Stat, path };
-                    matches!(policy.decide(subject, &looks), Decision::Allowed(_))
+                    policy.decide(subject, &looks).is_allowed()
                 })
             })
         })
@@ -224,12 +230,15 @@ impl Files {
     pub fn rename(&self, subject: &Subject, from: &str, to: &str) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
         let operation =
-            FileOperation::new(RENAME, &[FileVerb::Read, FileVerb::Remove], from)?.and(&verbs, to)?;
-        self.act_on_two(subject, operation, |from, to| {
+            FileOperation::new("fs.rename", &[FileVerb::Read, FileVerb::Remove], from)?.and(&verbs, to)?;
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            operation.in_one_root()?;
+            let (from, to) = self.both(&operation)?;
             from.regular()?;
             to.replaceable()?;
-            rustix::fs::renameat(&from.folder, from.name.as_str(), &to.folder, to.name.as_str())
-                .map_err(|error| from.fail("rename", error.into()))
+            let renamed =
+                rustix::fs::renameat(&from.folder, from.name.as_str(), &to.folder, to.name.as_str());
+            Ok(renamed.map_err(|error| from.fail("rename", error.into()))?)
         })
     }
 
@@ -238,10 +247,10 @@ impl Files {
     pub fn copy(&self, subject: &Subject, from: &str, to: &str, bytes_max: u64) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
         let operation = FileOperation::new("fs.copy", &[FileVerb::Read], from)?.and(&verbs, to)?;
-        self.act_on_two(subject, operation, |from, to| {
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            let (from, to) = self.both(&operation)?;
             to.replaceable()?;
-            let bytes = read(&from.open_regular(OFlags::RDONLY)?, &from, bytes_max)?;
-            to.replace(&bytes)
+            Ok(to.replace(&from.read(bytes_max)?)?)
         })
     }
 
@@ -257,21 +266,8 @@ impl Files {
         })
     }
 
-    fn act_on_two<T>(
-        &self,
-        subject: &Subject,
-        operation: FileOperation,
-        effect: impl FnOnce(Place, Place) -> Result<T, FsError>,
-    ) -> Result<T, FilesError> {
-        let permit: Permit<FileOperation> = self.gate.admit(subject, operation)?;
-        permit.perform(|operation| {
-            let second = operation.second.as_ref().expect("an operation on two paths has a second");
-            if operation.name == RENAME && operation.target.root != second.root {
-                return Err(FilesError::TwoRoots { from: operation.target.root, to: second.root.clone() });
-            }
-            let (from, to) = (self.place(&operation.target)?, self.place(second)?);
-            Ok(effect(from, to)?)
-        })
+    fn both(&self, operation: &FileOperation) -> Result<(Place, Place), FilesError> {
+        Ok((self.place(&operation.target)?, self.place(operation.second())?))
     }
 
     fn place(&self, path: &FilePath) -> Result<Place, FilesError> {
@@ -336,13 +332,19 @@ impl Place {
     }
 
     /// Looks before it opens, as opening a device can have effects, and looks at what it opened, as that may be another.
-    fn open_regular(&self, flags: OFlags) -> Result<std::fs::File, FsError> {
+    fn open_regular(&self, flags: OFlags) -> Result<(std::fs::File, Stat), FsError> {
         self.regular()?;
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty())
             .map_err(|error| self.fail("open", error.into()))?;
-        self.check(&rustix::fs::fstat(&file).map_err(|error| self.fail("open", error.into()))?)?;
-        Ok(file.into())
+        let stat = rustix::fs::fstat(&file).map_err(|error| self.fail("open", error.into()))?;
+        self.check(&stat)?;
+        Ok((file.into(), stat))
+    }
+
+    fn read(&self, bytes_max: u64) -> Result<Vec<u8>, FsError> {
+        let (file, stat) = self.open_regular(OFlags::RDONLY)?;
+        read_up_to(bytes_max, file, About::of(stat).len, || self.shown.clone())
     }
 
     /// Puts a file of the owner's own there, whole or not at all.
@@ -405,17 +407,6 @@ impl About {
         let since = u64::try_from(stat.st_mtime).map(|seconds| std::time::Duration::new(seconds, nanos));
         let modified = since.ok().and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
         Self { kind: Kind::of(&stat), len: u64::try_from(stat.st_size).unwrap_or(0), modified }
-    }
-}
-
-fn read(file: &std::fs::File, place: &Place, bytes_max: u64) -> Result<Vec<u8>, FsError> {
-    let mut bytes = Vec::new();
-    match file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes) {
-        Ok(len) if len as u64 > bytes_max => {
-            Err(FsError::TooLarge { path: place.shown.clone(), limit: bytes_max })
-        }
-        Ok(_) => Ok(bytes),
-        Err(source) => Err(place.fail("read", source)),
     }
 }
 

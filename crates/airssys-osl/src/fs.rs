@@ -227,18 +227,7 @@ impl Root {
     /// The bytes of the regular file `rel`, which has at most `bytes_max`.
     pub fn read(&self, rel: &Path, bytes_max: u64) -> Result<Vec<u8>, FsError> {
         let (file, metadata) = self.open_file(rel)?;
-        let too_large = || FsError::TooLarge { path: self.path_of(rel), limit: bytes_max };
-        if metadata.len() > bytes_max {
-            return Err(too_large());
-        }
-        // The file may grow while it is read, or be one whose size the system does not tell.
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-        let read = file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes);
-        match read {
-            Ok(len) if len as u64 > bytes_max => Err(too_large()),
-            Ok(_) => Ok(bytes),
-            Err(source) => Err(self.fail("read", rel, source)),
-        }
+        read_up_to(bytes_max, file, metadata.len(), || self.path_of(rel))
     }
 
     /// The text of the regular file `rel`, which has at most `bytes_max` bytes.
@@ -378,6 +367,26 @@ impl FsError {
             io::ErrorKind::PermissionDenied => FsError::Denied { path, source },
             _ => FsError::Io { action, path, source },
         }
+    }
+}
+
+/// The bytes of a file that has `len` as far as the system tells, and at most `bytes_max`.
+pub(crate) fn read_up_to(
+    bytes_max: u64,
+    file: impl Read,
+    len: u64,
+    path: impl Fn() -> PathBuf,
+) -> Result<Vec<u8>, FsError> {
+    let too_large = || FsError::TooLarge { path: path(), limit: bytes_max };
+    if len > bytes_max {
+        return Err(too_large());
+    }
+    // The file may grow while it is read, or be one whose size the system does not tell.
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    match file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes) {
+        Ok(len) if len as u64 > bytes_max => Err(too_large()),
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(FsError::of("read", path(), source)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::document::Position;
 
 pub use pattern::{Pattern, PatternError};
 pub use rule::RuleError;
-use rule::Scope;
+use rule::{Matter, Scope};
 
 /// Rules of one policy.
 const RULES_MAX: usize = 100_000;
@@ -67,6 +67,16 @@ pub enum Decision {
     Allowed(RuleId),
     /// Denied, by this rule, or because none permits it.
     Denied(Option<RuleId>),
+}
+
+impl Decision {
+    /// Whether it permits.
+    pub fn is_allowed(self) -> bool {
+        match self {
+            Decision::Allowed(_) => true,
+            Decision::Denied(_) => false,
+        }
+    }
 }
 
 /// One rule of one policy.
@@ -157,7 +167,7 @@ impl Policy {
 
     /// Who may do this, sorted.
     pub fn who_can(&self, access: &Access) -> Vec<&Subject> {
-        let may = |subject: &&Subject| matches!(self.decide(subject, access), Decision::Allowed(_));
+        let may = |subject: &&Subject| self.decide(subject, access).is_allowed();
         let mut who: Vec<&Subject> = self.subjects.keys().filter(may).collect();
         who.sort_unstable();
         who
@@ -186,7 +196,7 @@ impl Policy {
     pub fn disappointments(&self) -> Vec<Disappointment> {
         let test = |expected: &Expectation| {
             let decision = self.decide(&expected.subject, &expected.access);
-            let comes_true = matches!(decision, Decision::Allowed(_)) == expected.allowed;
+            let comes_true = decision.is_allowed() == expected.allowed;
             (!comes_true).then(|| Disappointment {
                 at: expected.at,
                 subject: expected.subject.clone(),
@@ -210,9 +220,9 @@ impl Policy {
 
 impl Grants {
     fn add(&mut self, id: RuleId, rule: &Rule) {
-        let sorted = match rule.scope.root() {
-            Some(root) => self.files.entry(root.clone()).or_default(),
-            None => &mut self.others[rule.scope.kind()],
+        let sorted = match rule.scope.matter() {
+            Matter::Files(root) => self.files.entry(root.clone()).or_default(),
+            Matter::Other(kind) => &mut self.others[kind],
         };
         let rules = match rule.effect {
             Effect::Allow => &mut sorted.allow,
@@ -225,14 +235,9 @@ impl Grants {
     }
 
     fn about(&self, access: &Access) -> Option<&Sorted> {
-        match access {
-            Access::File { path, .. } => self.files.get(&path.root),
-            Access::Net { .. }
-            | Access::Run { .. }
-            | Access::Env { .. }
-            | Access::Secret { .. }
-            | Access::Host { .. }
-            | Access::Own { .. } => Some(&self.others[rule::kind_of(access)]),
+        match Matter::of(access) {
+            Matter::Files(root) => self.files.get(root),
+            Matter::Other(kind) => Some(&self.others[kind]),
         }
     }
 }
@@ -240,15 +245,8 @@ impl Grants {
 impl Index {
     /// Those that may cover an access, in no order.
     fn about(&self, access: &Access) -> impl Iterator<Item = RuleId> {
-        let first = match access {
-            Access::File { path, .. } => path.path.as_str().split('/').next(),
-            Access::Net { .. }
-            | Access::Run { .. }
-            | Access::Env { .. }
-            | Access::Secret { .. }
-            | Access::Host { .. }
-            | Access::Own { .. } => None,
-        };
+        let first =
+            if let Access::File { path, .. } = access { path.path.as_str().split('/').next() } else { None };
         let by_first = first.and_then(|first| self.by_first.get(first)).into_iter().flatten();
         by_first.chain(&self.others).copied()
     }

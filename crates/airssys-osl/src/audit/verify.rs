@@ -99,9 +99,7 @@ impl Segment {
     pub(super) fn beginning_with(first: Seq) -> Self {
         Self { name: format!("{first:020}{ENDING}"), first }
     }
-}
 
-impl Segment {
     /// It begins where the one before ends. The first may begin anywhere.
     pub(super) fn follows(&self, folder: &Root, is_first: bool, tail: &Tail) -> Result<(), AuditError> {
         let expected = tail.head.seq + 1;

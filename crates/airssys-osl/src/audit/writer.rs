@@ -1,7 +1,7 @@
 //! The thread that writes, and those who wait for it.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -274,7 +274,7 @@ impl Current {
         for (index, segment) in segments.iter().enumerate().skip(begin) {
             segment.follows(&self.folder, index == begin, &tail)?;
             let cut = read(&self.folder, segment, index == begin, &mut tail, |_| {})?;
-            let file = self.append_to(segment)?;
+            let file = self.append_to(segment.name.as_ref())?;
             let mut bytes = file
                 .metadata()
                 .map_err(|source| self.folder.fail("open", segment.name.as_ref(), source))?
@@ -293,11 +293,10 @@ impl Current {
         Ok((tail.head, cut_bytes))
     }
 
-    fn append_to(&self, segment: &Segment) -> Result<File, AuditError> {
+    fn append_to(&self, name: &Path) -> Result<File, AuditError> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut options = OpenOptions::new();
         options.append(true).custom_flags(flags.bits().cast_signed());
-        let name = segment.name.as_ref();
         let file = self
             .folder
             .dir()
@@ -357,8 +356,7 @@ impl Current {
             Ok(file) => file,
             // Made by an attempt that then failed, or planted: only what is empty and ours alone is used.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let segment = Segment { name: name.to_owned(), first: 0 };
-                let file = self.append_to(&segment).map_err(std::io::Error::other)?;
+                let file = self.append_to(name.as_ref()).map_err(std::io::Error::other)?;
                 if file.metadata()?.len() > 0 {
                     return Err(error);
                 }

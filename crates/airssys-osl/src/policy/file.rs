@@ -253,8 +253,7 @@ fn files(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
     let patterns = section.parsed_list("files", PATTERNS_MAX, read);
     let has_verbs = section.has("verbs");
     let verbs = section.parsed_list("verbs", FileVerb::WORDS.len(), |text| {
-        let found = FileVerb::WORDS.iter().find(|(word, _)| *word == text);
-        found.map(|(_, verb)| *verb).ok_or_else(|| {
+        FileVerb::of_word(text).ok_or_else(|| {
             format!(
                 "write any of {}",
                 FileVerb::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
@@ -343,8 +342,7 @@ fn words<T, E: std::fmt::Display>(
 }
 
 fn facility(text: &str) -> Result<HostFacility, String> {
-    let found = HostFacility::WORDS.iter().find(|(word, _)| *word == text);
-    found.map(|(_, what)| *what).ok_or_else(|| "write any of clock, random, info".to_owned())
+    HostFacility::of_word(text).ok_or_else(|| "write any of clock, random, info".to_owned())
 }
 
 fn expectation(section: &mut Section<'_>) -> Option<Expectation> {

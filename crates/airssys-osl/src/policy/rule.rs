@@ -28,6 +28,14 @@ pub(super) enum Scope {
     Own { verb: Name, names: Pattern },
 }
 
+/// What rules and accesses are kept and looked for by.
+pub(super) enum Matter<'r> {
+    /// Files, by their root.
+    Files(&'r Name),
+    /// Anything else, by a number below [`OTHERS`].
+    Other(usize),
+}
+
 /// A set of verbs for files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verbs(u16);
@@ -73,41 +81,20 @@ pub enum RuleError {
 }
 
 impl Scope {
-    /// The root that a rule about files is about.
-    pub(super) fn root(&self) -> Option<&Name> {
-        match self {
-            Scope::Files { root, .. } => Some(root),
-            Scope::Net { .. }
-            | Scope::Run { .. }
-            | Scope::Env(_)
-            | Scope::Secret(_)
-            | Scope::Host(_)
-            | Scope::Own { .. } => None,
-        }
-    }
-
     /// How a path begins that a rule about files can cover, if the rule says so.
     pub(super) fn first_part(&self) -> Option<&str> {
-        match self {
-            Scope::Files { pattern, .. } => pattern.first_part(),
-            Scope::Net { .. }
-            | Scope::Run { .. }
-            | Scope::Env(_)
-            | Scope::Secret(_)
-            | Scope::Host(_)
-            | Scope::Own { .. } => None,
-        }
+        if let Scope::Files { pattern, .. } = self { pattern.first_part() } else { None }
     }
 
-    /// Where rules of this kind are kept; of files, which are kept by root, nowhere.
-    pub(super) fn kind(&self) -> usize {
+    pub(super) fn matter(&self) -> Matter<'_> {
         match self {
-            Scope::Net { .. } | Scope::Files { .. } => 0,
-            Scope::Run { .. } => 1,
-            Scope::Env(_) => 2,
-            Scope::Secret(_) => 3,
-            Scope::Host(_) => 4,
-            Scope::Own { .. } => 5,
+            Scope::Files { root, .. } => Matter::Files(root),
+            Scope::Net { .. } => Matter::Other(0),
+            Scope::Run { .. } => Matter::Other(1),
+            Scope::Env(_) => Matter::Other(2),
+            Scope::Secret(_) => Matter::Other(3),
+            Scope::Host(_) => Matter::Other(4),
+            Scope::Own { .. } => Matter::Other(5),
         }
     }
 
@@ -159,15 +146,18 @@ impl Scope {
     }
 }
 
-/// As [`Scope::kind`], of an access.
-pub(super) fn kind_of(access: &Access) -> usize {
-    match access {
-        Access::Net { .. } | Access::File { .. } => 0,
-        Access::Run { .. } => 1,
-        Access::Env { .. } => 2,
-        Access::Secret { .. } => 3,
-        Access::Host { .. } => 4,
-        Access::Own { .. } => 5,
+impl<'r> Matter<'r> {
+    /// Of the rules that an access concerns.
+    pub(super) fn of(access: &'r Access) -> Self {
+        match access {
+            Access::File { path, .. } => Matter::Files(&path.root),
+            Access::Net { .. } => Matter::Other(0),
+            Access::Run { .. } => Matter::Other(1),
+            Access::Env { .. } => Matter::Other(2),
+            Access::Secret { .. } => Matter::Other(3),
+            Access::Host { .. } => Matter::Other(4),
+            Access::Own { .. } => Matter::Other(5),
+        }
     }
 }
 

@@ -25,8 +25,19 @@ pub(crate) const SMALL: AuditOptions =
     AuditOptions { durability: Durability::Strict, segment_bytes_max: 4096 };
 
 pub(crate) fn gate(folder: &Path, options: AuditOptions) -> Gate {
+    gate_by(POLICY, folder, options)
+}
+
+/// A gate that decides by this policy and writes its log to this folder.
+pub(crate) fn gate_by(policy: &str, folder: &Path, options: AuditOptions) -> Gate {
     let log = AuditLog::open(&Root::private(folder).unwrap(), options).unwrap();
-    Gate::new(Policy::parse(POLICY, "policy.toml").unwrap(), log)
+    Gate::new(Policy::parse(policy, "policy.toml").unwrap(), log)
+}
+
+/// All records of a log as JSON, in order.
+pub(crate) fn records(folder: &Path) -> Vec<serde_json::Value> {
+    let text: String = segments(folder).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Does something so often, and returns the number of the last intent.
@@ -238,9 +249,7 @@ fn unblock(planted: Vec<PathBuf>) {
 
 /// Intents and outcomes that are there, and those that gaps say are not.
 fn told(log: &Path) -> (u64, u64) {
-    let text: String = segments(log).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    records.fold((0, 0), |(there, lost), record| match record["kind"].as_str() {
+    records(log).iter().fold((0, 0), |(there, lost), record| match record["kind"].as_str() {
         Some("gap") => (there, lost + record["lost"].as_u64().unwrap()),
         _ => (there + 1, lost),
     })

@@ -5,8 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use airssys_osl::audit::{AuditLog, AuditOptions, Durability};
-use airssys_osl::{Entry, Files, FilesError, FsError, Gate, Kind, Name, Policy, Root, Subject};
+use airssys_osl::audit::{AuditOptions, Durability};
+use airssys_osl::{Entry, Files, FilesError, FsError, Kind, Name, Root, Subject};
+
+use crate::audit::gate_by;
 
 struct World {
     folder: tempfile::TempDir,
@@ -43,8 +45,7 @@ impl World {
         fs::write(folder.path().join("root/other"), "other").unwrap();
         fs::write(folder.path().join("outside/o"), "outside").unwrap();
         let options = AuditOptions { durability: Durability::Async, ..AuditOptions::default() };
-        let log = AuditLog::open(&Root::private(&folder.path().join("log")).unwrap(), options).unwrap();
-        let gate = Gate::new(Policy::parse(POLICY, "policy.toml").unwrap(), log);
+        let gate = gate_by(POLICY, &folder.path().join("log"), options);
         let root = Root::open(&folder.path().join("root")).unwrap();
         let files = Files::new(gate, [(Name::parse("d").unwrap(), root)]);
         Self { folder, files, tool: Subject::parse("tool").unwrap() }

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use airssys_osl::audit::{AuditLog, AuditOptions, verify};
+use airssys_osl::audit::{AuditOptions, verify};
 use airssys_osl::{Access, Denial, Gate, Operation, Policy, Refusal, Root, Subject};
+
+use crate::audit::{gate_by, records};
 
 /// An effect that counts how often it happens.
 struct Counted<'c> {
@@ -45,10 +47,7 @@ files = ["d:out/secret"]
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log =
-            AuditLog::open(&Root::private(&folder.path().join("log")).unwrap(), AuditOptions::default())
-                .unwrap();
-        let gate = Gate::new(Policy::parse(POLICY, "policy.toml").unwrap(), log);
+        let gate = gate_by(POLICY, &folder.path().join("log"), AuditOptions::default());
         Self { folder, gate, effects: AtomicU32::new(0) }
     }
 
@@ -66,14 +65,7 @@ impl World {
     /// The records as JSON, after the whole log was found sound.
     fn records(&self) -> Vec<serde_json::Value> {
         verify(&Root::open(&self.log()).unwrap(), None).unwrap();
-        let mut segments: Vec<_> =
-            fs::read_dir(self.log()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        segments.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
-        segments.sort();
-        let lines = segments.iter().flat_map(|path| {
-            fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
-        });
-        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+        records(&self.log())
     }
 
     fn log(&self) -> std::path::PathBuf {
@@ -162,8 +154,7 @@ fn m4_when_the_log_cannot_be_written_nothing_is_permitted_and_when_it_can_again_
     let log = world.log();
     let small = AuditOptions { segment_bytes_max: 0, ..AuditOptions::default() };
     drop(world.gate);
-    let reopened = AuditLog::open(&Root::private(&log).unwrap(), small).unwrap();
-    let gate = Gate::new(Policy::parse(POLICY, "policy.toml").unwrap(), reopened);
+    let gate = gate_by(POLICY, &log, small);
     let effects = AtomicU32::new(0);
     let tool = Subject::parse("tool").unwrap();
     let wants = || Counted { accesses: vec![Access::parse("read d:in/a").unwrap()], effects: &effects };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use airssys_node::airssys_osl::document::TEXT_BYTES_MAX;
 use airssys_node::airssys_osl::{Decision, Policy};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -28,12 +29,10 @@ enum Verb {
     },
 }
 
-const POLICY_BYTES_MAX: u64 = 1 << 20;
-
 /// The policy in a file that the user named.
 pub(super) fn read(file: &std::path::Path) -> Result<Policy, CommandError> {
     let (folder, name) = paths::named_file(file)?;
-    let text = folder.read_to_string(&name, POLICY_BYTES_MAX)?;
+    let text = folder.read_to_string(&name, TEXT_BYTES_MAX as u64)?;
     Ok(Policy::parse(&text, &file.display().to_string())?)
 }
 
@@ -65,7 +64,7 @@ impl PolicyCommand {
         let Some(first) = failed.first() else {
             return ui.done(data, text);
         };
-        let found = if matches!(first.decision, Decision::Allowed(_)) { "allowed" } else { "denied" };
+        let found = if first.decision.is_allowed() { "allowed" } else { "denied" };
         let message = format!(
             "{}:{}: {} of {} tests failed, the first because `{}` of {} is {found}",
             file.display(),
