@@ -180,6 +180,7 @@ pub(crate) struct Request {
 pub(crate) async fn ask(target: &Target, request: Request) -> Result<Payload, CallError> {
     target.admit(&request.payload).map_err(CallError::NotSent)?;
     let timeout = request.deadline.saturating_duration_since(Instant::now());
+    let deadline = request.deadline;
     let answer = target
         .address
         .ask(timeout, |reply| {
@@ -188,13 +189,15 @@ pub(crate) async fn ask(target: &Target, request: Request) -> Result<Payload, Ca
                 payload: request.payload,
                 reply: Some(reply),
                 correlation: Some(request.number),
-                deadline: Some(request.deadline),
+                deadline: Some(deadline),
                 trace: request.trace,
                 topic: None,
             })
         })
         .await;
     match answer {
+        // A target that waits is woken by this same deadline, and its answer may be there before our timer is seen.
+        Ok(_) if Instant::now() >= deadline => Err(CallError::Timeout),
         Ok(Ok(payload)) if payload.bytes.len() as u64 > request.answer_bytes_max => {
             let (bytes, bytes_max) = (payload.bytes.len(), request.answer_bytes_max);
             let reason = format!("the answer has {bytes} bytes, and the asker takes {bytes_max}").into();
@@ -204,7 +207,7 @@ pub(crate) async fn ask(target: &Target, request: Request) -> Result<Payload, Ca
         Ok(Err(rejected)) => Err(CallError::Rejected(rejected)),
         Err(AskError::Timeout) => Err(CallError::Timeout),
         // A target drops a message whose time is up; to the requester that is a timeout, whoever noticed it first.
-        Err(AskError::Died) if Instant::now() >= request.deadline => Err(CallError::Timeout),
+        Err(AskError::Died) if Instant::now() >= deadline => Err(CallError::Timeout),
         Err(AskError::Died) => Err(CallError::Died),
         Err(AskError::NotSent(TellError::Expired(_))) => Err(CallError::Timeout),
         Err(AskError::NotSent(TellError::Full(_) | TellError::TooLarge(_))) => {

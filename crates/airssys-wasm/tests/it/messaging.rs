@@ -42,6 +42,17 @@ async fn a_call_that_is_not_answered_in_time_says_timeout() {
     world.stop().await;
 }
 
+/// The target's sleep ends with its caller's deadline, so its answer and the timeout fall into one instant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_the_instant_in_which_the_time_ran_out_is_too_late() {
+    let world = pair().await;
+    for round in 0..200 {
+        let answer = world.answer("relay", "call-in:2:sleep:1000").await;
+        assert!(answer.starts_with("timeout"), "round {round}: {answer}");
+    }
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timeout_beyond_the_clock_is_cut_to_what_it_can_count() {
     let world = pair().await;
