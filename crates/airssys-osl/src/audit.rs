@@ -142,6 +142,11 @@ impl AuditLog {
         self.0.head()
     }
 
+    /// Whether those who record do not wait for the disk, as long as it works.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.0.durability() == Durability::Async
+    }
+
     /// Counts a record that could not be written and whose teller cannot undo what it is about.
     pub(crate) fn lose(&self) {
         self.0.lose();

@@ -183,6 +183,23 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// [`Gate::admit`] for tasks that must not block: what waits for the disk does so on a thread for that. Dropped before it
+    /// is done, nothing is permitted; the decision may be on record, with an unknown outcome.
+    pub async fn admit_from_task<O: Operation + Send + 'static>(
+        &self,
+        subject: &Subject,
+        operation: O,
+    ) -> Result<Permit<O>, Denied<O>> {
+        if self.0.log.is_prompt() {
+            return self.admit(subject, operation);
+        }
+        let (gate, subject) = (self.clone(), subject.clone());
+        let admitted = tokio::task::spawn_blocking(move || gate.admit(&subject, operation)).await;
+        admitted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+}
+
 /// The rules that allowed an operation, each once, and four of them at most in a record.
 struct Rules<'p> {
     policy: &'p Policy,
@@ -232,6 +249,19 @@ impl<O> Permit<O> {
     }
 }
 
+impl<O> Permit<O> {
+    /// [`Permit::perform`] for effects that take their time. Dropped on the way, the log says that nobody knows what came of it.
+    pub async fn perform_from_task<T, E: fmt::Display>(
+        self,
+        effect: impl AsyncFnOnce(O) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (operation, ticket) = self.begin();
+        let result = effect(operation).await;
+        ticket.say_from_task(result.as_ref().err().map(E::to_string)).await;
+        result
+    }
+}
+
 impl Ticket {
     /// The number of the record.
     pub fn seq(&self) -> Seq {
@@ -242,6 +272,15 @@ impl Ticket {
     pub fn say<E: fmt::Display>(mut self, error: Option<&E>) {
         self.is_said = true;
         self.record(error.map_or(Outcome::Done, |error| Outcome::Failed(error)));
+    }
+
+    /// [`Ticket::say`] for tasks that must not block.
+    pub async fn say_from_task(self, error: Option<String>) {
+        if self.log.is_prompt() {
+            return self.say(error.as_ref());
+        }
+        let said = tokio::task::spawn_blocking(move || self.say(error.as_ref())).await;
+        said.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     }
 
     fn record(&self, outcome: Outcome<'_>) {

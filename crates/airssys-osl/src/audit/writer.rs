@@ -83,6 +83,10 @@ struct Current {
 }
 
 impl Writer {
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
+    }
+
     pub(super) fn open(folder: &Root, lock: FileLock, options: AuditOptions) -> Result<Self, AuditError> {
         let mut current = Current {
             folder: folder.folder(".".as_ref())?,
