@@ -38,7 +38,7 @@ use chain::Draft;
 pub use chain::Head;
 pub(crate) use clock::uptime;
 pub use ocsf::Export;
-pub use query::{Query, QueryError};
+pub use query::{AccessLike, Query, QueryError};
 pub use reader::{Reader, Record};
 pub use sign::{KeyError, PublicKey, SecretKey};
 pub use verify::{Broken, Flaw, Sound, verify, verify_signed};

@@ -24,11 +24,22 @@ fn read(text: &str) -> Option<Access> {
         return Access::parse(text).ok();
     }
     // A quote within a word is escaped, so this is where the arguments begin.
-    let (program, args) = match rest.split_once(" \"") {
-        Some((program, args)) => (program, args.strip_suffix('"')?.split("\" \"").collect()),
-        None => (rest, Vec::new()),
+    let (program, mut left) = match rest.find(" \"") {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
     };
-    let args = args.into_iter().map(|arg| plain(arg).map(Arc::from)).collect::<Option<_>>()?;
+    let mut args = Vec::new();
+    while !left.is_empty() {
+        let quoted = left.strip_prefix(" \"")?;
+        let mut is_escaped = false;
+        let end = quoted.bytes().position(|byte| {
+            let ends = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            ends
+        })?;
+        args.push(Arc::from(plain(&quoted[..end])?));
+        left = &quoted[end + 1..];
+    }
     Some(Access::Run { program: plain(program)?.into(), args })
 }
 

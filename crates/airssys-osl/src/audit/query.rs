@@ -21,13 +21,18 @@ pub struct Query {
     pub time_ms: Option<RangeInclusive<u64>>,
     /// Its number.
     pub seq: Option<RangeInclusive<Seq>>,
-    access: Option<Wanted>,
+    /// An access like this.
+    pub access: Option<AccessLike>,
 }
 
 /// Why something cannot be searched for.
 #[derive(Debug, thiserror::Error)]
 #[error("search for an access")]
 pub struct QueryError(#[from] PatternError);
+
+/// What an access looks like.
+#[derive(Debug, Clone)]
+pub struct AccessLike(Wanted);
 
 #[derive(Debug, Clone)]
 enum Wanted {
@@ -36,15 +41,6 @@ enum Wanted {
 }
 
 impl Query {
-    /// Also has an access like this: one that contains the text, or, if `*` or `?` is in it, one that is like it as a whole.
-    pub fn with_access(self, text: &str) -> Result<Self, QueryError> {
-        let access = match text.contains(['*', '?']) {
-            true => Wanted::Whole(Word::parse(text)?),
-            false => Wanted::Part(text.into()),
-        };
-        Ok(Self { access: Some(access), ..self })
-    }
-
     /// Whether it is one of those.
     pub fn matches(&self, record: &Record) -> bool {
         let is = |wanted: &Option<String>, field| {
@@ -63,9 +59,17 @@ impl Query {
     }
 }
 
-impl Wanted {
+impl AccessLike {
+    /// One that contains the text, or, if `*` or `?` is in it, one that is like it as a whole.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        Ok(Self(match text.contains(['*', '?']) {
+            true => Wanted::Whole(Word::parse(text)?),
+            false => Wanted::Part(text.into()),
+        }))
+    }
+
     fn fits(&self, access: &str) -> bool {
-        match self {
+        match &self.0 {
             Wanted::Part(part) => access.contains(&**part),
             Wanted::Whole(word) => word.matches(access),
         }
