@@ -6,12 +6,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-
-use arc_swap::ArcSwap;
+use std::time::Duration;
 
 use crate::access::{Access, Subject};
-use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq};
-use crate::policy::{Decision, Policy};
+use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq, Value};
+use crate::policy::{Decision, InUse, Lenience, ObserveError, Observed, Observing, Policy, RuleId};
 
 /// Accesses of one operation.
 const ACCESSES_MAX: usize = 1024;
@@ -31,7 +30,8 @@ pub trait Operation {
 pub struct Gate(Arc<Inner>);
 
 struct Inner {
-    policy: ArcSwap<Policy>,
+    policy: InUse,
+    observing: Observing,
     log: AuditLog,
 }
 
@@ -119,17 +119,75 @@ impl<O> fmt::Debug for Denied<O> {
 impl Gate {
     /// A gate that decides by this policy and writes to this log.
     pub fn new(policy: Policy, log: AuditLog) -> Self {
-        Self(Arc::new(Inner { policy: ArcSwap::from_pointee(policy), log }))
+        Self(Arc::new(Inner { policy: InUse::new(policy), observing: Observing::default(), log }))
     }
 
-    /// Decides by this policy from now on. Permits that were handed out stay good.
-    pub fn replace_policy(&self, policy: Policy) {
-        self.0.policy.store(Arc::new(policy));
+    /// Decides by this policy from now on, and returns its generation. Permits that were handed out stay good. It is used also
+    /// when the log does not take the record of it: what is taken away is away, and without a log nothing is permitted anyway.
+    pub fn replace_policy(&self, policy: Policy) -> u64 {
+        let (rules, digest) = (policy.rules_len() as u64, policy.digest());
+        let current = self.0.policy.replace(policy);
+        let fields: [(&'static str, Value<'_>); 3] = [
+            ("policy", Value::Text(&current.label)),
+            ("digest", Value::Text(&digest)),
+            ("rules", Value::Number(rules)),
+        ];
+        self.tell("policy", &fields);
+        current.generation
     }
 
     /// The policy it decides by.
     pub fn policy(&self) -> Arc<Policy> {
-        self.0.policy.load_full()
+        self.0.policy.load().policy.clone()
+    }
+
+    /// The number of the policy it decides by: 1 for the first of this gate, one more for each after it. Records show it with
+    /// the beginning of the policy's digest.
+    pub fn generation(&self) -> u64 {
+        self.0.policy.load().generation
+    }
+
+    /// Permits for a while what the policy would deny this subject, and records each such operation as `observed` with the
+    /// rule. Only who holds the gate can switch this on: no policy, no variable and no default does. It ends by itself, with
+    /// [`Gate::enforce`], and with the gate. What stays denied: all that the log does not take, operations without accesses or
+    /// with too many, and what a rule denies unless `lenience` says otherwise. Observing anew begins anew.
+    pub fn observe(&self, subject: &Subject, lenience: Lenience, time: Duration) -> Result<(), ObserveError> {
+        self.0.observing.check(subject, time)?;
+        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let fields: [(&'static str, Value<'_>); 3] = [
+            ("subject", Value::Text(subject)),
+            ("lenience", Value::Text(&lenience)),
+            ("for_ms", Value::Number(time_ms)),
+        ];
+        self.0.log.record(Said::Notice { kind: "observe", fields: &fields })?;
+        self.0.observing.begin(subject, lenience, time)
+    }
+
+    /// Ends observing; true if this subject was being observed.
+    pub fn enforce(&self, subject: &Subject) -> bool {
+        let was_observed = self.0.observing.end(subject);
+        if was_observed {
+            self.tell("enforce", &[("subject", Value::Text(subject))]);
+        }
+        was_observed
+    }
+
+    /// Who is being observed now, sorted, for a banner that nobody overlooks.
+    pub fn observed(&self) -> Vec<Observed> {
+        self.0.observing.now()
+    }
+
+    /// How many operations were permitted only because their subject was being observed.
+    pub fn observed_len(&self) -> u64 {
+        self.0.observing.permitted()
+    }
+
+    /// Records what happened to the gate itself and cannot be undone; if that fails, the next record says that one is missing.
+    pub(crate) fn tell(&self, kind: &'static str, fields: &[(&'static str, Value<'_>)]) {
+        if let Err(error) = self.0.log.record(Said::Notice { kind, fields }) {
+            self.0.log.lose();
+            tracing::error!(kind, %error, "what happened to the gate is not in the audit log");
+        }
     }
 
     /// Its log.
@@ -140,24 +198,59 @@ impl Gate {
     /// Decides about an operation and records the decision. Waits for the log as the log's durability says, so call it where
     /// blocking is allowed unless that is asynchronous.
     pub fn admit<O: Operation>(&self, subject: &Subject, operation: O) -> Result<Permit<O>, Denied<O>> {
-        let policy = self.0.policy.load();
+        let current = self.0.policy.load();
+        let policy: &Policy = &current.policy;
         let (accesses, name) = (operation.accesses(), operation.name());
-        let mut rules = Rules { policy: &policy, ids: [None; 4], more: 0 };
+        let mut rules = Rules { policy, ids: [None; 4], more: 0 };
+        let mut observed = None;
         let is_askable = (1..=ACCESSES_MAX).contains(&accesses.len());
         let mut refused = (!is_askable).then_some((Denial::Number(accesses.len()), None));
         for access in accesses.iter().take(ACCESSES_MAX) {
             match policy.decide(subject, access) {
                 Decision::Allowed(rule) => rules.push(rule),
+                Decision::Denied(rule) if self.0.observing.permits(subject, rule) => {
+                    observed.get_or_insert((access, rule));
+                }
                 Decision::Denied(rule) => {
                     refused = Some((Denial::Access(access.clone()), rule));
                     break;
                 }
             }
         }
+        let why = |rule: Option<RuleId>| match rule {
+            Some(rule) => Refusal::Rule { rule: policy.rule(rule).to_string() },
+            None => Refusal::NoRule,
+        };
         let Some((access, rule)) = refused else {
-            let said = Said::Intent { subject, accesses, rules: &rules, operation: name };
-            return match self.0.log.record(said) {
+            let recorded = match observed {
+                None => {
+                    let policy = &*current.label;
+                    self.0.log.record(Said::Intent {
+                        subject,
+                        accesses,
+                        rules: &rules,
+                        operation: name,
+                        policy,
+                    })
+                }
+                Some((access, rule)) => {
+                    let (denied, rule, policy) =
+                        (&Denial::Access(access.clone()), &why(rule), &*current.label);
+                    self.0.log.record(Said::Observed {
+                        subject,
+                        accesses,
+                        denied,
+                        rule,
+                        operation: name,
+                        policy,
+                    })
+                }
+            };
+            return match recorded {
                 Ok(of) => {
+                    if observed.is_some() {
+                        self.0.observing.count(subject);
+                    }
                     let ticket = Ticket { log: self.0.log.clone(), of, is_said: false };
                     Ok(Permit { operation, ticket })
                 }
@@ -167,12 +260,11 @@ impl Gate {
                 }
             };
         };
-        let why = match rule {
-            Some(rule) => Refusal::Rule { rule: policy.rule(rule).to_string() },
-            None => Refusal::NoRule,
+        let why = why(rule);
+        let deny = |accesses| {
+            let policy = &*current.label;
+            Said::Denial { subject, accesses, denied: &access, rule: &why, operation: name, policy }
         };
-        let deny =
-            |accesses| Said::Denial { subject, accesses, denied: &access, rule: &why, operation: name };
         let told = match self.0.log.record(deny(accesses)) {
             // Too much to say in full; that it was denied is said all the same.
             Err(AuditError::TooLarge { .. }) => self.0.log.record(deny(&[])),
@@ -203,12 +295,12 @@ impl Gate {
 /// The rules that allowed an operation, each once, and four of them at most in a record.
 struct Rules<'p> {
     policy: &'p Policy,
-    ids: [Option<crate::policy::RuleId>; 4],
+    ids: [Option<RuleId>; 4],
     more: u32,
 }
 
 impl Rules<'_> {
-    fn push(&mut self, rule: crate::policy::RuleId) {
+    fn push(&mut self, rule: RuleId) {
         match self.ids.iter_mut().find(|place| place.is_none_or(|known| known == rule)) {
             Some(place) => *place = Some(rule),
             None => self.more += 1,

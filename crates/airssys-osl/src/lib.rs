@@ -70,4 +70,8 @@ pub use host::{memory_bytes, random_bytes};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
-pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};
+pub use policy::{
+    Answer, Change, Decision, Disappointment, Effect, GrantChange, LearnError, Learned, Learner, Lenience,
+    ObserveError, Observed, Pattern, PatternError, Policy, PolicyFile, PolicyFileError, PolicyWatch,
+    Reloaded, Replay, Rule, RuleError, RuleId,
+};

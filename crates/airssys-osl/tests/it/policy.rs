@@ -38,6 +38,32 @@ fn refused(text: &str, line: u32, said: &str) {
 }
 
 #[test]
+fn l1_what_an_access_lacks_allows_nothing_and_denies_all_the_same() {
+    use airssys_osl::{Host, NetVerb};
+    let without_port = |verb| Access::Net { verb, host: Host::parse("example.com").unwrap(), port: None };
+    let subject = Subject::parse("tool").unwrap();
+    let allows = tool("[[subject.allow]]\nconnect = [\"*:*\"]\nbroad = true");
+    assert_eq!(allows.decide(&subject, &without_port(NetVerb::Connect)), Decision::Denied(None));
+    let denies = tool(
+        "[[subject.allow]]\nconnect = [\"*:*\"]\nbroad = true\n[[subject.deny]]\nconnect = [\"example.com:80\"]",
+    );
+    assert!(matches!(denies.decide(&subject, &without_port(NetVerb::Connect)), Decision::Denied(Some(_))));
+    // A rule that denies and cannot be read takes the whole policy with it, so none is skipped.
+    for bad in [
+        "files = [\"d:[\"]",
+        "connect = [\"example.com\"]",
+        "run = \"git\"",
+        "files = []",
+        "files = [\"d:a\"]\nverbs = []",
+    ] {
+        let text = format!(
+            "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nfiles = [\"d:**\"]\n[[subject.deny]]\n{bad}"
+        );
+        assert!(Policy::parse(&text, "policy.toml").is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn l2_without_a_policy_or_a_rule_nobody_may_do_anything() {
     for policy in [Policy::empty(), policy(""), tool("")] {
         for access in
