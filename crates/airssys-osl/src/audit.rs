@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::access::{Access, Subject};
+use crate::fields::Fields;
 use crate::fs::{FsError, Root};
 use crate::lock::{FileLock, LockError};
 
@@ -106,7 +107,13 @@ pub enum AuditError {
 #[derive(Clone, Copy)]
 pub(crate) enum Said<'s> {
     /// It is permitted, and about to be done.
-    Intent { subject: &'s Subject, accesses: &'s [Access], rules: &'s dyn fmt::Display, operation: &'s str },
+    Intent {
+        subject: &'s Subject,
+        accesses: &'s [Access],
+        rules: &'s dyn fmt::Display,
+        operation: &'s str,
+        fields: &'s Fields<'s>,
+    },
     /// It is denied.
     Denial {
         subject: &'s Subject,
@@ -114,6 +121,7 @@ pub(crate) enum Said<'s> {
         denied: &'s dyn fmt::Display,
         rule: &'s dyn fmt::Display,
         operation: &'s str,
+        fields: &'s Fields<'s>,
     },
     /// What came of an intent.
     Outcome { of: Seq, outcome: Outcome<'s> },
