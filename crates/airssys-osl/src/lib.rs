@@ -72,7 +72,7 @@ pub use access::{
 pub use airssys_osl_macros::Operation;
 pub use blocking::{Blocking, BlockingError};
 pub use fields::Fields;
-pub use files::{About, Entry, FileOperation, Files, FilesError, Kind};
+pub use files::{About, Entry, FileOperation, Files, FilesError, Kind, TransformError};
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
 pub use host::{HostOperation, Machine, MachineError, MachineInfo, memory_bytes, random_bytes};

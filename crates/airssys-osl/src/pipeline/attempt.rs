@@ -75,7 +75,7 @@ pub struct Pipeline {
 pub enum PipelineError<O, E> {
     /// It is not allowed.
     #[error(transparent)]
-    Denied(Denied<O>),
+    Denied(Box<Denied<O>>),
     /// It was tried and did not work. This is the error of the last attempt.
     #[error(transparent)]
     Failed(E),
@@ -122,11 +122,12 @@ impl Pipeline {
         let PipelineOptions { within, effects_max } = self.options;
         let Ok(place) = self.room.clone().try_acquire_owned() else {
             let full = Refusal::from(LayerRefusal::Full { max: effects_max });
-            return Err(PipelineError::Denied(self.gate.refuse_from_task(subject, operation, full).await));
+            let denied = self.gate.refuse_from_task(subject, operation, full).await;
+            return Err(PipelineError::Denied(Box::new(denied)));
         };
         let attempt = async {
-            let permit =
-                self.gate.admit_from_task(subject, operation).await.map_err(PipelineError::Denied)?;
+            let admitted = self.gate.admit_from_task(subject, operation).await;
+            let permit = admitted.map_err(|denied| PipelineError::Denied(Box::new(denied)))?;
             let performed = tokio::spawn(async move {
                 let result = permit.perform_from_task(async |operation| effect(operation).await).await;
                 drop(place);
