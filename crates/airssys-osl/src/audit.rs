@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::access::{Access, Subject};
+use crate::fields::Fields;
 use crate::fs::{FsError, Root};
 use crate::lock::{FileLock, LockError};
 
@@ -133,6 +134,7 @@ pub(crate) enum Said<'s> {
         rules: &'s dyn fmt::Display,
         operation: &'s str,
         policy: &'s str,
+        fields: &'s Fields<'s>,
     },
     /// The policy denies it, and it is permitted because its subject is being observed.
     Observed {
@@ -142,6 +144,7 @@ pub(crate) enum Said<'s> {
         rule: &'s dyn fmt::Display,
         operation: &'s str,
         policy: &'s str,
+        fields: &'s Fields<'s>,
     },
     /// It is denied.
     Denial {
@@ -151,6 +154,7 @@ pub(crate) enum Said<'s> {
         rule: &'s dyn fmt::Display,
         operation: &'s str,
         policy: &'s str,
+        fields: &'s Fields<'s>,
     },
     /// What came of an intent.
     Outcome { of: Seq, outcome: Outcome<'s> },

@@ -21,13 +21,13 @@ use std::fmt;
 use crate::access::{Access, Name, Subject};
 use crate::document::Position;
 
-pub(crate) use in_use::InUse;
+pub(crate) use in_use::{Generation, InUse};
 pub use learned::{LearnError, Learned, Learner};
 pub(crate) use observing::Observing;
 pub use observing::{Lenience, ObserveError, Observed};
 pub(crate) use pattern::Word;
 pub use pattern::{Pattern, PatternError};
-pub use replay::{Answer, Change, GrantChange, Replay};
+pub use replay::{Change, GrantChange, Replay, Verdict};
 pub use rule::RuleError;
 use rule::{Matter, Scope};
 pub use watched::{PolicyFile, PolicyFileError, PolicyWatch, Reloaded};

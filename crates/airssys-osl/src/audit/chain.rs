@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::access::{Access, Subject};
+use crate::fields::Fields;
 
 use super::clock::Run;
 use super::{Outcome, Said, Seq, Value};
@@ -64,13 +65,13 @@ impl Draft {
             Said::Notice { kind, .. } => kind,
         });
         match said {
-            Said::Intent { subject, accesses, rules, operation, policy } => {
-                draft.text("subject", subject).text("operation", operation).accesses(accesses);
+            Said::Intent { subject, accesses, rules, operation, policy, fields } => {
+                draft.text("subject", subject).text("operation", operation).accesses(accesses).fields(fields);
                 draft.text("rule", rules).text("policy", policy);
             }
-            Said::Observed { subject, accesses, denied, rule, operation, policy }
-            | Said::Denial { subject, accesses, denied, rule, operation, policy } => {
-                draft.text("subject", subject).text("operation", operation).accesses(accesses);
+            Said::Observed { subject, accesses, denied, rule, operation, policy, fields }
+            | Said::Denial { subject, accesses, denied, rule, operation, policy, fields } => {
+                draft.text("subject", subject).text("operation", operation).accesses(accesses).fields(fields);
                 draft.text("denied", denied).text("rule", rule).text("policy", policy);
             }
             Said::Outcome { of, outcome } => {
@@ -180,6 +181,27 @@ impl Draft {
         }
         self.0.push(']');
         self
+    }
+
+    /// What the operation says of itself; bounded where it is said.
+    fn fields(&mut self, fields: &Fields<'_>) -> &mut Self {
+        if let Some(len) = fields.batch_len() {
+            self.push(format_args!(",\"batch_len\":{len}"));
+        }
+        if fields.said().is_empty() {
+            return self;
+        }
+        for (index, (name, value)) in fields.said().iter().enumerate() {
+            self.0.push_str(if index == 0 { ",\"fields\":{" } else { "," });
+            self.whole(name);
+            self.0.push(':');
+            self.whole(value);
+        }
+        self.0.push('}');
+        match fields.more() {
+            0 => self,
+            more => self.number("fields_more", more as u64),
+        }
     }
 
     /// A text that may be cut.

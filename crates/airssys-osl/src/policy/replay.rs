@@ -28,9 +28,9 @@ pub struct Change {
     /// The access that makes the difference.
     pub access: String,
     /// What was decided, as the first record says.
-    pub was: Answer,
+    pub was: Verdict,
     /// What would be.
-    pub now: Answer,
+    pub now: Verdict,
     /// How many.
     pub count: u64,
     /// The first record of one.
@@ -41,7 +41,7 @@ pub struct Change {
 
 /// A decision, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Verdict {
     /// Whether it permits.
     pub allowed: bool,
     /// The rule; none if no rule allows it.
@@ -121,8 +121,8 @@ impl<'p> Replay<'p> {
         let change = self.changes.entry(key).or_insert_with_key(|(subject, access, _)| Change {
             subject: subject.clone(),
             access: access.clone(),
-            was: Answer { allowed: was_allowed, rule: old_rule },
-            now: Answer { allowed: is_allowed, rule },
+            was: Verdict { allowed: was_allowed, rule: old_rule },
+            now: Verdict { allowed: is_allowed, rule },
             count: 0,
             first: record.seq(),
             last: record.seq(),
