@@ -95,32 +95,38 @@ impl Storms {
         self.ends.map(|ends| ends.saturating_sub(now))
     }
 
-    /// The records of all counts whose time is over, or of all, with how many denials each stands for.
+    /// The records of the counts, with how many denials each stands for: of those whose time is over, which are forgotten, or
+    /// without a time of all, which go on being storms.
     pub(super) fn finish(&mut self, upto: Option<Duration>) -> Vec<(Draft, u64)> {
         if let (Some(upto), Some(ends)) = (upto, self.ends)
             && upto < ends
         {
             return Vec::new();
         }
-        let is_over = |ends: Duration| upto.is_none_or(|upto| ends <= upto);
-        let mut same: Vec<Same> =
-            self.same.extract_if(|_, same| is_over(same.ends)).map(|(_, same)| same).collect();
-        let mut various: Vec<(Subject, Various)> =
-            self.subjects.extract_if(|_, various| is_over(various.ends)).collect();
-        same.retain(|same| same.counted > 0);
-        same.sort_unstable_by_key(|same| same.of);
-        various.retain(|(_, various)| various.counted > 0);
-        various.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let left = self.same.values().map(|same| same.ends);
-        self.ends = left.chain(self.subjects.values().map(|various| various.ends)).min();
-        let same = same.into_iter().map(|same| {
-            let of = (same.of > 0).then_some(same.of);
-            (Draft::denials(&same.draft, same.counted, of), same.counted)
-        });
-        let various = various
-            .into_iter()
-            .map(|(subject, various)| (Draft::various_denials(&subject, various.counted), various.counted));
-        same.chain(various).collect()
+        let is_over = |ends: Duration| upto.is_some_and(|upto| ends <= upto);
+        let is_told = |ends: Duration| upto.is_none() || is_over(ends);
+        let mut same: Vec<(Seq, Draft, u64)> = Vec::new();
+        for one in self.same.values_mut().filter(|one| one.counted > 0 && is_told(one.ends)) {
+            let count = std::mem::take(&mut one.counted);
+            same.push((one.of, Draft::denials(&one.draft, count, (one.of > 0).then_some(one.of)), count));
+        }
+        // In an order that does not depend on where they lie in memory.
+        same.sort_unstable_by(|one, other| (one.0, one.1.body()).cmp(&(other.0, other.1.body())));
+        let mut various: Vec<(&Subject, u64)> = Vec::new();
+        for (subject, one) in &mut self.subjects {
+            if one.counted > 0 && is_told(one.ends) {
+                various.push((subject, std::mem::take(&mut one.counted)));
+            }
+        }
+        various.sort_unstable();
+        let various =
+            various.into_iter().map(|(subject, count)| (Draft::various_denials(subject, count), count));
+        let told = same.into_iter().map(|(_, draft, count)| (draft, count)).chain(various).collect();
+        self.same.retain(|_, one| !is_over(one.ends));
+        self.subjects.retain(|_, one| !is_over(one.ends));
+        let left = self.same.values().map(|one| one.ends);
+        self.ends = left.chain(self.subjects.values().map(|one| one.ends)).min();
+        told
     }
 
     /// Records after `written` are not on the disk and their numbers are given to others.

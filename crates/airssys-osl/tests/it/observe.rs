@@ -188,3 +188,54 @@ pub(crate) fn observe_by_variables(log: &std::path::Path) -> &'static str {
     let gate = gate_by(POLICY, log, AuditOptions::default());
     if does(&gate, "tool", &["write d:new"]) || !gate.observed().is_empty() { "permitted" } else { "denied" }
 }
+
+/// What the program says of itself in its log while something runs, on this thread.
+pub(crate) fn told<T>(run: impl FnOnce() -> T) -> (T, Vec<(tracing::Level, String)>) {
+    use std::sync::{Arc, Mutex};
+    use tracing::field::{Field, Visit};
+
+    #[derive(Clone, Default)]
+    struct Listener(Arc<Mutex<Vec<(tracing::Level, String)>>>);
+    struct Message(String);
+    impl Visit for Message {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0.push_str(&format!("{field}={value:?} "));
+        }
+    }
+    impl tracing::Subscriber for Listener {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            self.0.lock().unwrap().push((*event.metadata().level(), message.0));
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    let listener = Listener::default();
+    let outcome = tracing::subscriber::with_default(listener.clone(), run);
+    let told = listener.0.lock().unwrap().clone();
+    (outcome, told)
+}
+
+#[test]
+fn l15_whoever_reads_the_programs_log_sees_that_somebody_is_observed() {
+    let (_folder, gate) = world();
+    let ((), said) = told(|| {
+        gate.observe(&subject("tool"), Lenience::Unruled, HOUR).unwrap();
+        assert!(does(&gate, "tool", &["write d:new"]));
+        assert!(gate.enforce(&subject("tool")));
+    });
+    let warnings: Vec<&String> =
+        said.iter().filter(|(level, _)| *level == tracing::Level::WARN).map(|(_, text)| text).collect();
+    assert_eq!(warnings.len(), 2, "{said:?}");
+    assert!(warnings[0].contains("not enforced") && warnings[0].contains("subject=tool"), "{warnings:?}");
+    assert!(warnings[1].contains("enforced again"), "{warnings:?}");
+}

@@ -10,7 +10,7 @@ use airssys_osl::audit::{AuditLog, AuditOptions, Durability, verify};
 use airssys_osl::{Gate, Policy, PolicyFile, PolicyFileError, Refusal, Reloaded, Root, Subject};
 
 use crate::audit::records;
-use crate::observe::Wants;
+use crate::observe::{Wants, told};
 
 /// A folder with a log and a policy.
 struct Home(tempfile::TempDir);
@@ -154,8 +154,9 @@ fn l2_a_program_that_starts_without_a_readable_policy_denies_everything_and_alar
         if let Some(text) = broken {
             home.write(text);
         }
-        let file = home.open();
-        assert_eq!(file.alarms_len(), 1);
+        let (file, said) = told(|| home.open());
+        let errors = said.iter().filter(|(level, _)| *level == tracing::Level::ERROR);
+        assert_eq!((file.alarms_len(), errors.count()), (1, 1), "{said:?}");
         let denied = file.gate().admit(&Subject::parse("tool").unwrap(), Wants::one("read d:a")).unwrap_err();
         assert!(matches!(denied.why, Refusal::NoRule));
         home.put(&allowing("a"));

@@ -1,7 +1,7 @@
 //! Denials in a storm are counted, and no denial is missing from the sum.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use airssys_osl::audit::{AuditOptions, Durability, Reader, verify};
 use airssys_osl::{Gate, Root, Subject};
@@ -25,6 +25,11 @@ fn deny(gate: &Gate, who: &str, access: &str, times: usize) {
     }
 }
 
+/// How many windows a test may have met, the next to begin included.
+fn windows(began: Instant) -> usize {
+    usize::try_from(began.elapsed().as_secs() / 10).unwrap() + 2
+}
+
 /// Records of a log that say this, of the kinds `denial` and `denials`, and how many denials they stand for.
 fn sum(log: &Path, says: &str) -> (usize, u64) {
     verify(&Root::open(log).unwrap(), None).unwrap();
@@ -36,13 +41,15 @@ fn sum(log: &Path, says: &str) -> (usize, u64) {
 #[test]
 fn m9_a_storm_is_its_first_denials_and_an_exact_count() {
     let (folder, gate) = world(64 << 20);
-    let log = folder.path().join("log");
+    let (log, began) = (folder.path().join("log"), Instant::now());
     deny(&gate, "tool", "read d:secret", 2_500);
     deny(&gate, "tool", "write d:other", 1);
     deny(&gate, "other", "read d:secret", 100);
     assert!(does(&gate, "tool", &["read d:in/a"]), "what is allowed is not held up");
     drop(gate);
-    assert_eq!(sum(&log, "\"subject\":\"tool\""), (102, 2_501));
+    let (written, denials) = sum(&log, "\"subject\":\"tool\"");
+    assert_eq!(denials, 2_501);
+    assert!(written <= 1 + 101 * windows(began), "{written}");
     assert_eq!(sum(&log, "\"subject\":\"other\""), (100, 100), "as many as are written in full are no storm");
     assert_eq!(sum(&log, "write d:other"), (1, 1), "a denial of its own is a record of its own");
     let records = records(&log);
@@ -66,17 +73,22 @@ fn m9_the_count_is_written_when_its_time_is_over_also_if_nothing_else_happens() 
     let (folder, gate) = world(64 << 20);
     let log = folder.path().join("log");
     deny(&gate, "tool", "read d:secret", 150);
-    until("the count is written", || sum(&log, "secret") == (101, 150));
+    let before = sum(&log, "secret");
+    assert!(before.1 < 150, "it is not written at once: {before:?}");
+    until("the count is written", || sum(&log, "secret").1 == 150);
+    let after = sum(&log, "secret");
+    assert!(after.0 < 150, "{after:?}");
     // The next storm is another one.
     deny(&gate, "tool", "read d:secret", 150);
     drop(gate);
-    assert_eq!(sum(&log, "secret"), (202, 300));
+    assert_eq!(sum(&log, "secret").1, 300);
+    assert!(sum(&log, "secret").0 >= after.0 + 100, "its first are written in full");
 }
 
 #[test]
 fn m9_denials_of_many_threads_add_up_over_segments_and_a_change_of_policy() {
     let (folder, gate) = world(16 << 10);
-    let log = folder.path().join("log");
+    let (log, began) = (folder.path().join("log"), Instant::now());
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let gate = &gate;
@@ -94,7 +106,8 @@ fn m9_denials_of_many_threads_add_up_over_segments_and_a_change_of_policy() {
     drop(gate);
     let (records, denials) = sum(&log, "\"subject\":\"tool\"");
     assert_eq!(denials, 4_000);
-    assert!(records < 3_900, "{records}");
+    // Three accesses under six policies, and a count of each in each segment.
+    assert!(records < 2_500 || windows(began) > 2, "{records}");
     for thread in 0..8 {
         assert_eq!(sum(&log, &format!("\"subject\":\"t{thread}\"")).1, 500);
     }
@@ -103,7 +116,7 @@ fn m9_denials_of_many_threads_add_up_over_segments_and_a_change_of_policy() {
 #[test]
 fn g9_a_subject_that_is_denied_something_new_each_time_fills_no_disk() {
     let (folder, gate) = world(64 << 20);
-    let log = folder.path().join("log");
+    let (log, began) = (folder.path().join("log"), Instant::now());
     for number in 0..6_000 {
         deny(&gate, "tool", &format!("read d:no/{number}"), 1);
     }
@@ -111,8 +124,8 @@ fn g9_a_subject_that_is_denied_something_new_each_time_fills_no_disk() {
     drop(gate);
     let (records, denials) = sum(&log, "\"subject\":\"tool\"");
     assert_eq!(denials, 6_000);
-    // It takes longer than a window on no machine that is not stopped; each window has 1,000 and a count.
-    assert!((1_001..=4_100).contains(&records), "{records}");
+    // Each window has 1,000 and a count.
+    assert!((1_001..=1_001 * windows(began)).contains(&records), "{records}");
     assert_eq!(sum(&log, "\"subject\":\"other\""), (1, 1), "somebody else's is there");
     assert_eq!(sum(&log, "read d:no/0\"").0, 1, "the first is there");
 }
