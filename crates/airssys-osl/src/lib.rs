@@ -63,7 +63,9 @@ pub use access::{
     Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
     NameError, NetVerb, PathError, Port, RelPath, Subject,
 };
-pub use files::{About, Entry, FileOperation, Files, FilesError, Kind};
+pub use files::{
+    About, Entry, FileOperation, Files, FilesError, Kind, Reader, TemporaryFile, TreeBounds, Writer,
+};
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
 pub use host::{memory_bytes, random_bytes};
