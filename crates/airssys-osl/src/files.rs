@@ -12,6 +12,7 @@ mod place;
 mod slots;
 mod temporary;
 mod tree;
+mod watch;
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -25,6 +26,7 @@ pub use handle::{Reader, Writer};
 pub use operation::{FileOperation, FilesError};
 pub use temporary::TemporaryFile;
 pub use tree::TreeBounds;
+pub use watch::{Change, Watch, WatchEvent};
 
 use crate::access::{Access, FilePath, FileVerb, Name, RelPath, Subject};
 use crate::fs::{self, FsError, Root};
@@ -348,6 +350,15 @@ impl Files {
             let (from, to) = self.both(&operation)?;
             to.replaceable()?;
             Ok(replace(to, &from.read(bytes_max)?)?)
+        })
+    }
+
+    /// Tells what changes in a folder from now on. Takes `watch` of the folder, and `stat` of each name that is told.
+    pub fn watch(&self, subject: &Subject, path: &str) -> Result<Watch, FilesError> {
+        let operation = FileOperation::new("fs.watch", &[FileVerb::Watch], path)?;
+        let folder = operation.target.clone();
+        self.open(subject, operation, |place, course| {
+            Watch::begin(&place, folder, self.gate.clone(), subject.clone(), || course(&place))
         })
     }
 

@@ -64,7 +64,8 @@ pub use access::{
     NameError, NetVerb, PathError, Port, RelPath, Subject,
 };
 pub use files::{
-    About, Entry, FileOperation, Files, FilesError, Kind, Reader, TemporaryFile, TreeBounds, Writer,
+    About, Change, Entry, FileOperation, Files, FilesError, Kind, Reader, TemporaryFile, TreeBounds, Watch,
+    WatchEvent, Writer,
 };
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -128,6 +128,16 @@ impl Course {
         outcome
     }
 
+    pub(super) fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// Says that it was done, or what went wrong.
+    pub(super) fn end(&mut self) {
+        let outcome = self.stands();
+        self.say(outcome.err().as_ref());
+    }
+
     fn say(&mut self, error: Option<&FsError>) {
         if let Some(ticket) = self.ticket.take() {
             ticket.say(error);
@@ -191,8 +201,7 @@ impl Seek for Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self.has_ended || self.course.failure.is_some() {
-            let outcome = self.course.stands();
-            self.course.say(outcome.err().as_ref());
+            self.course.end();
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod access;
 mod audit;
+mod doors;
 mod files;
 mod gate;
 mod handles;
@@ -20,4 +21,5 @@ mod races;
 mod read;
 mod socket;
 mod tree;
+mod watch;
 mod write;
