@@ -1,131 +1,102 @@
-//! Finding a folder below another without following a link, so that where a path leads was decided when it was read.
+//! Opening what is below a folder without following a link, so that where a path leads was decided when it was read.
 //!
 //! The kernel does it in one step where it can. Elsewhere each part is opened from the one before, which comes to the same:
-//! nothing on the way may be a link, and nothing goes up.
+//! nothing on the way may be a link, nothing goes up, and unless mounts are allowed nothing leaves the file system that the
+//! folder is on. What the kernel calls unsteady is tried again for a while, and then it is an error: there is no other way.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
-
-use crate::access::RelPath;
 
 /// Times that the kernel may say that something moved while it looked.
 const TRIES_MAX: u32 = 32;
 
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A folder to be used in paths only.
+pub(crate) const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
-/// How folders are found.
+/// Whether what is mounted below a folder belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Means {
-    /// By the kernel, or part by part where it cannot.
-    Best,
-    /// Part by part.
-    #[cfg(test)]
-    Steps,
+pub(crate) enum Mounts {
+    /// It does not. Asks for a kernel of 5.8 or later.
+    Refused,
+    /// It does.
+    Allowed,
 }
 
-/// Opens the folder `path` below `root`, for use in paths only.
-pub(crate) fn open_folder(root: impl AsFd, path: &RelPath, means: Means) -> io::Result<OwnedFd> {
-    let root = root.as_fd();
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+/// Opens what is at `path` below `base`: parts joined by slashes, none of them `..`; empty for the folder itself.
+pub(crate) fn open(base: impl AsFd, path: &str, flags: OFlags, mounts: Mounts) -> io::Result<OwnedFd> {
+    let base = base.as_fd();
+    let path = if path.is_empty() { "." } else { path };
+    // Without `NOFOLLOW`, which would say of a link at the end what it is not instead of what it is.
+    let flags = flags | OFlags::CLOEXEC;
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    if mounts == Mounts::Refused {
+        resolve |= ResolveFlags::NO_XDEV;
+    }
+    let mut unsteady = Errno::AGAIN;
     for _ in 0..TRIES_MAX {
-        if means != Means::Best {
-            return step_by_step(root, path);
-        }
-        match rustix::fs::openat2(root, path.as_path(), FOLDER, Mode::empty(), resolve) {
-            Ok(folder) => return Ok(folder),
-            Err(Errno::AGAIN | Errno::INTR) => {}
+        match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
+            Ok(opened) => return Ok(opened),
+            // What was found was elsewhere a moment later, or something is mounted there, and that stays so.
+            Err(error @ (Errno::AGAIN | Errno::INTR | Errno::XDEV)) => unsteady = error,
             // Too old a kernel, or a filter that knows no better.
-            Err(Errno::NOSYS | Errno::PERM) => return step_by_step(root, path),
+            Err(Errno::NOSYS | Errno::PERM) => return step_by_step(base, path, flags, mounts),
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Errno::AGAIN.into())
+    Err(unsteady.into())
 }
 
-fn step_by_step(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<OwnedFd> {
-    let step = |from: BorrowedFd<'_>, part: &Path| rustix::fs::openat(from, part, FOLDER, Mode::empty());
-    let mut folder = step(root, ".".as_ref())?;
-    for part in path.as_str().split('/').filter(|part| !part.is_empty()) {
-        folder = step(folder.as_fd(), part.as_ref())?;
-    }
-    Ok(folder)
+/// What is at a name in a folder, or the folder itself for an empty name. A link is looked at itself.
+pub(crate) fn look(folder: impl AsFd, name: &str) -> Result<Statx, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    rustix::fs::statx(folder, name, flags, StatxFlags::BASIC_STATS)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    fn world() -> (tempfile::TempDir, OwnedFd) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        fs::create_dir_all(root.join("a/b")).unwrap();
-        fs::create_dir_all(folder.path().join("outside/b")).unwrap();
-        fs::write(folder.path().join("outside/marker"), "").unwrap();
-        let root = rustix::fs::open(&root, FOLDER, Mode::empty()).unwrap();
-        (folder, root)
+/// That what was looked at is not the top of something that is mounted.
+pub(crate) fn stays(seen: &Statx, mounts: Mounts) -> Result<(), Errno> {
+    if mounts == Mounts::Allowed {
+        return Ok(());
     }
-
-    fn rel(text: &str) -> RelPath {
-        RelPath::parse(text).unwrap()
+    let top = StatxAttributes::MOUNT_ROOT;
+    if !seen.stx_attributes_mask.contains(top) {
+        return Err(Errno::NOSYS);
     }
+    if seen.stx_attributes.contains(top) { Err(Errno::XDEV) } else { Ok(()) }
+}
 
-    #[test]
-    fn b5_b9_no_link_is_followed_by_either_means() {
-        let (folder, root) = world();
-        let base = folder.path().join("root");
-        std::os::unix::fs::symlink("../outside", base.join("out")).unwrap();
-        std::os::unix::fs::symlink("a", base.join("in")).unwrap();
-        std::os::unix::fs::symlink(base.join("a"), base.join("absolute")).unwrap();
-        std::os::unix::fs::symlink("loop", base.join("loop")).unwrap();
-        fs::write(base.join("file"), "").unwrap();
-        for means in [Means::Best, Means::Steps] {
-            for path in [".", "a", "a/b"] {
-                open_folder(&root, &rel(path), means).unwrap();
-            }
-            for path in
-                ["out", "out/b", "in", "in/b", "absolute/b", "loop", "loop/x", "file", "file/x", "missing"]
-            {
-                assert!(open_folder(&root, &rel(path), means).is_err(), "{path} by {means:?}");
-            }
-        }
+fn step_by_step(base: BorrowedFd<'_>, path: &str, flags: OFlags, mounts: Mounts) -> io::Result<OwnedFd> {
+    let open = |from: BorrowedFd<'_>, part: &str, flags: OFlags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(from, part, flags, Mode::empty()).map_err(|error| match error {
+            // A link is no folder, and the kernel's one step says what it is.
+            Errno::NOTDIR if is_link(from, part) => Errno::LOOP,
+            error => error,
+        })
+    };
+    if path == "." {
+        return Ok(open(base, ".", flags)?);
     }
+    let (folders, last) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut folder = open(base, ".", FOLDER)?;
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        folder = open(folder.as_fd(), part, FOLDER)?;
+        stays(&look(&folder, "")?, mounts)?;
+    }
+    // Looked at before, as a device may do something when it is opened, and after, as that may be another.
+    stays(&look(&folder, last)?, mounts)?;
+    let opened = open(folder.as_fd(), last, flags)?;
+    stays(&look(&opened, "")?, mounts)?;
+    Ok(opened)
+}
 
-    #[test]
-    fn b2_a_folder_that_is_swapped_for_a_link_leads_nowhere() {
-        const LOOKS: u32 = 20_000;
-        let (folder, root) = world();
-        let base = folder.path().join("root");
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                // The name is now the folder, now a link to the outside.
-                while !is_over.load(Ordering::Relaxed) {
-                    fs::rename(base.join("a"), base.join("kept")).unwrap();
-                    std::os::unix::fs::symlink("../outside", base.join("a")).unwrap();
-                    fs::remove_file(base.join("a")).unwrap();
-                    fs::rename(base.join("kept"), base.join("a")).unwrap();
-                }
-            });
-            for means in [Means::Best, Means::Steps] {
-                let mut found = 0;
-                for _ in 0..LOOKS {
-                    if let Ok(folder) = open_folder(&root, &rel("a"), means) {
-                        found += 1;
-                        let escaped =
-                            rustix::fs::statat(&folder, "marker", rustix::fs::AtFlags::empty()).is_ok();
-                        assert!(!escaped, "outside by {means:?}");
-                    }
-                }
-                assert!(found > 0, "it was there at times");
-            }
-            is_over.store(true, Ordering::Relaxed);
-        });
-    }
+fn is_link(folder: BorrowedFd<'_>, name: &str) -> bool {
+    look(folder, name).is_ok_and(|seen| kind(&seen) == FileType::Symlink)
+}
+
+/// What was looked at.
+pub(crate) fn kind(seen: &Statx) -> FileType {
+    FileType::from_raw_mode(seen.stx_mode.into())
 }

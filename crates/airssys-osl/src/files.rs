@@ -6,89 +6,59 @@
 //! looked at just before: whoever can write the folder by other means can put something else there at that moment. Names that somebody may not
 //! look at are not listed.
 
+mod handle;
+mod operation;
+mod place;
+mod slots;
+mod temporary;
+mod transform;
+mod tree;
+mod watch;
+
 use std::collections::HashMap;
-use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, OFlags};
+use tokio::sync::Semaphore;
 
-use crate::access::{Access, FilePath, FileVerb, Name, PathError, RelPath, Subject};
-use crate::beneath::{self, Means};
-use crate::fs::{FsError, Root, read_up_to};
-use crate::gate::{Denied, Gate, Operation};
+pub use handle::{Reader, Writer};
+pub use operation::{FileOperation, FilesError};
+pub use temporary::TemporaryFile;
+pub use transform::TransformError;
+pub use tree::TreeBounds;
+pub use watch::{Change, Watch, WatchEvent};
+
+use crate::access::{Access, FilePath, FileVerb, Name, RelPath, Subject};
+use crate::fs::{self, FsError, Root};
+use crate::gate::Gate;
+use handle::{Course, Draft, Way};
+use place::Place;
+use slots::{Slot, Slots};
+use tree::{Kept, Survey};
+
+/// What one subject may hold open at once, unless the program says otherwise.
+const OPEN_MAX: u32 = 128;
+/// Threads that [`Files::from_task`] keeps waiting for disks at once.
+const TASKS_MAX: usize = 64;
 
 /// The roots of a program and the gate before them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Files {
     gate: Gate,
-    roots: Arc<HashMap<Name, Root>>,
+    roots: Arc<HashMap<Name, Opened>>,
+    slots: Slots,
+    open_max: u32,
+    tasks: Arc<Semaphore>,
 }
 
-/// Something to be done with files, read and checked but not yet allowed.
+/// A root, and whether it is one.
 #[derive(Debug)]
-pub struct FileOperation {
-    name: &'static str,
-    accesses: Vec<Access>,
-    target: FilePath,
-    /// Where it comes to lie, for what has two paths.
-    second: Option<FilePath>,
-}
-
-/// Why something was not done with a file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FilesError {
-    /// The path is none.
-    #[error("use path {}: {source}", crate::document::quoted(.text))]
-    Path {
-        /// As it was given.
-        text: String,
-        /// Why.
-        #[source]
-        source: PathError,
-    },
-    /// It is not allowed.
-    #[error(transparent)]
-    Denied(Box<Denied<FileOperation>>),
-    /// The policy allows it in a root that the program has not opened.
-    #[error("use root {root}: the program has not opened one of this name")]
-    NoRoot {
-        /// The root's name.
-        root: Name,
-    },
-    /// A file is not renamed from one root into another.
-    #[error("rename from root {from} to root {to}: copy the file and remove it")]
-    TwoRoots {
-        /// The root it is in.
-        from: Name,
-        /// The root it was to go to.
-        to: Name,
-    },
-    /// It is allowed and did not work.
-    #[error(transparent)]
-    Failed(#[from] FsError),
-}
-
-/// Which step of [`Files::transform`] was not done, and why. The steps before it were.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransformError<E> {
-    /// One of the two is not allowed, or its path is none; nothing was done.
-    #[error(transparent)]
-    Refused(FilesError),
-    /// It was not read.
-    #[error(transparent)]
-    Read(FilesError),
-    /// What makes the new content failed; nothing was written.
-    #[error(transparent)]
-    Transform(E),
-    /// It was not written.
-    #[error(transparent)]
-    Write(FilesError),
+struct Opened {
+    root: Root,
+    /// The kernel speaks there of itself, so nothing there is a file to be granted.
+    is_of_the_kernel: bool,
 }
 
 /// What something in a folder is.
@@ -124,51 +94,40 @@ pub struct About {
     pub modified: Option<SystemTime>,
 }
 
-impl From<Denied<FileOperation>> for FilesError {
-    fn from(denied: Denied<FileOperation>) -> Self {
-        FilesError::Denied(Box::new(denied))
-    }
-}
-
-impl Operation for FileOperation {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn accesses(&self) -> &[Access] {
-        &self.accesses
-    }
-}
-
-impl FileOperation {
-    fn new(name: &'static str, verbs: &[FileVerb], text: &str) -> Result<Self, FilesError> {
-        let target =
-            FilePath::parse(text).map_err(|source| FilesError::Path { text: text.to_owned(), source })?;
-        let accesses = verbs.iter().map(|verb| Access::File { verb: *verb, path: target.clone() }).collect();
-        Ok(Self { name, accesses, target, second: None })
-    }
-
-    fn and(mut self, verbs: &[FileVerb], text: &str) -> Result<Self, FilesError> {
-        let second = Self::new(self.name, verbs, text)?;
-        self.accesses.extend(second.accesses);
-        self.second = Some(second.target);
-        Ok(self)
-    }
-
-    fn second(&self) -> &FilePath {
-        self.second.as_ref().expect("an operation on two paths has a second")
-    }
-
-    fn in_one_root(&self) -> Result<(), FilesError> {
-        let (from, to) = (&self.target.root, &self.second().root);
-        if from == to { Ok(()) } else { Err(FilesError::TwoRoots { from: from.clone(), to: to.clone() }) }
-    }
-}
-
 impl Files {
-    /// These roots behind this gate. What a policy calls `name:path` is below the root of that name.
+    /// These roots behind this gate. What a policy calls `name:path` is below the root of that name. In a root where the kernel
+    /// speaks of itself, such as `/proc` and `/sys`, nothing is done. A subject holds at most 128 handles open.
     pub fn new(gate: Gate, roots: impl IntoIterator<Item = (Name, Root)>) -> Self {
-        Self { gate, roots: Arc::new(roots.into_iter().collect()) }
+        let open = |(name, root): (Name, Root)| {
+            let is_of_the_kernel = fs::is_of_the_kernel(root.dir());
+            (name, Opened { root, is_of_the_kernel })
+        };
+        Self {
+            gate,
+            roots: Arc::new(roots.into_iter().map(open).collect()),
+            slots: Slots::default(),
+            open_max: OPEN_MAX,
+            tasks: Arc::new(Semaphore::new(TASKS_MAX)),
+        }
+    }
+
+    /// The same files, of which a subject holds at most `open_max` handles at once.
+    pub fn with_open_max(self, open_max: u32) -> Self {
+        Self { open_max, ..self }
+    }
+
+    /// Does `work` where it may wait for the disk, for tasks that must not: the decision, the effect and its record in one go. At
+    /// most 64 do so at once, so that a slow disk does not keep the threads of others. Dropped before it is done, the work is
+    /// done nevertheless if it had begun.
+    pub async fn from_task<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let turn = self.tasks.clone().acquire_owned().await;
+        let turn = turn.expect("nobody closes the semaphore");
+        let files = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&files)
+        });
+        done.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// The bytes of a file of at most `bytes_max`. Takes `read`.
@@ -181,14 +140,8 @@ impl Files {
     /// Puts `bytes` at a path as a file that only the owner may use. Whoever reads sees the old file or the new one, also after
     /// a crash. Takes `create` and `write`.
     pub fn write(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
-        self.act(
-            subject,
-            FileOperation::new("fs.write", &[FileVerb::Create, FileVerb::Write], path)?,
-            |place, _| {
-                place.replaceable()?;
-                place.replace(bytes)
-            },
-        )
+        let verbs = [FileVerb::Create, FileVerb::Write];
+        self.act(subject, FileOperation::new("fs.write", &verbs, path)?, |place, _| replace(place, bytes))
     }
 
     /// Adds `bytes` at the end of a file that exists. Takes `write`.
@@ -199,10 +152,85 @@ impl Files {
         })
     }
 
+    /// A file of at most `bytes_max`, to be read piece by piece. Takes `read`.
+    pub fn open_read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Reader, FilesError> {
+        let operation = FileOperation::new("fs.open-read", &[FileVerb::Read], path)?;
+        self.open(subject, operation, |place, course| {
+            let (file, seen) = place.open_regular(OFlags::RDONLY)?;
+            if seen.stx_size > bytes_max {
+                return Err(FsError::TooLarge { path: place.shown(), limit: bytes_max });
+            }
+            Ok(Reader::new(file, bytes_max, course(&place)))
+        })
+    }
+
+    /// A file of at most `bytes_max` that is put at a path when it is finished, as [`Files::write`] does. Dropped before, it is
+    /// gone, and what was there stays. Takes `create` and `write`.
+    pub fn open_replace(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Writer, FilesError> {
+        let verbs = [FileVerb::Create, FileVerb::Write];
+        let operation = FileOperation::new("fs.open-replace", &verbs, path)?;
+        self.open(subject, operation, |place, course| {
+            let course = course(&place);
+            let (draft, file) = Draft::begin(place)?;
+            Ok(Writer::new(file, Way::Replacing(draft), bytes_max, course))
+        })
+    }
+
+    /// A file that exists, to be changed where it is, from its beginning and up to `bytes_max`. Whoever reads meanwhile sees
+    /// what is written so far. Takes `write`.
+    pub fn open_write(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Writer, FilesError> {
+        let operation = FileOperation::new("fs.open-write", &[FileVerb::Write], path)?;
+        self.open(subject, operation, |place, course| {
+            let (file, _) = place.open_regular(OFlags::WRONLY)?;
+            Ok(Writer::new(file, Way::InPlace, bytes_max, course(&place)))
+        })
+    }
+
+    /// A file that exists, to be lengthened by at most `bytes_max`. Takes `write`.
+    pub fn open_append(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Writer, FilesError> {
+        let operation = FileOperation::new("fs.open-append", &[FileVerb::Write], path)?;
+        self.open(subject, operation, |place, course| {
+            let (file, _) = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
+            Ok(Writer::new(file, Way::Appending, bytes_max, course(&place)))
+        })
+    }
+
+    /// A file without a name on the disk of a folder, of at most `bytes_max`, gone when it is dropped. Takes `create`, `write` and
+    /// `read` of the name `temporary` in the folder, which it does not get.
+    pub fn temporary(
+        &self,
+        subject: &Subject,
+        folder: &str,
+        bytes_max: u64,
+    ) -> Result<TemporaryFile, FilesError> {
+        let verbs = [FileVerb::Create, FileVerb::Write, FileVerb::Read];
+        let operation = FileOperation::new("fs.temporary", &verbs, &format!("{folder}/temporary"))?;
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            let slot = self.slot(subject)?;
+            let folder = operation.target.path.parent().expect("the name is below the folder");
+            let path = FilePath { root: operation.target.root, path: folder };
+            let place = self.place(&path)?;
+            Ok(TemporaryFile::make(&place, path.root.clone(), bytes_max, slot)?)
+        })
+    }
+
+    /// Puts a temporary file at a path of the root it was made in, as [`Files::write`] does. Takes `create` and `write`.
+    pub fn keep(&self, subject: &Subject, file: TemporaryFile, path: &str) -> Result<(), FilesError> {
+        let verbs = [FileVerb::Create, FileVerb::Write];
+        let operation = FileOperation::new("fs.keep", &verbs, path)?;
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            let FilePath { root, .. } = &operation.target;
+            if *root != file.root {
+                return Err(FilesError::TwoRoots { from: file.root.clone(), to: root.clone() });
+            }
+            Ok(file.put(self.place(&operation.target)?)?)
+        })
+    }
+
     /// What is known of a file, a folder or a link itself. Takes `stat`.
     pub fn stat(&self, subject: &Subject, path: &str) -> Result<About, FilesError> {
         self.act(subject, FileOperation::new("fs.stat", &[FileVerb::Stat], path)?, |place, _| {
-            place.stat().map(About::of)
+            place.look().map(About::of)
         })
     }
 
@@ -224,8 +252,7 @@ impl Files {
     /// Makes a folder. Takes `create`.
     pub fn create_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
         self.act(subject, FileOperation::new("fs.create-folder", &[FileVerb::Create], path)?, |place, _| {
-            rustix::fs::mkdirat(&place.folder, place.name.as_str(), Mode::RWXU)
-                .map_err(|error| place.fail("create", error.into()))
+            place.create_folder()
         })
     }
 
@@ -254,9 +281,65 @@ impl Files {
             let (from, to) = self.both(&operation)?;
             from.regular()?;
             to.replaceable()?;
-            let renamed =
-                rustix::fs::renameat(&from.folder, from.name.as_str(), &to.folder, to.name.as_str());
-            Ok(renamed.map_err(|error| from.fail("rename", error.into()))?)
+            Ok(from.rename(&to)?)
+        })
+    }
+
+    /// Makes a link at `at` that leads to `to` in the same root, by the way between them. Takes `create` and `link` of the one,
+    /// `link` of the other. Nothing here follows it: it is for programs that do, and what they may do decides who starts
+    /// them. A second name for a file, a hard link, is never made.
+    pub fn link(&self, subject: &Subject, at: &str, to: &str) -> Result<(), FilesError> {
+        let verbs = [FileVerb::Create, FileVerb::Link];
+        let operation = FileOperation::new("fs.link", &verbs, at)?.and(&[FileVerb::Link], to)?;
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            operation.in_one_root()?;
+            let (at, to) = self.both(&operation)?;
+            // One that leads over another link, or to nothing, could lead elsewhere tomorrow.
+            to.look_at_file_or_folder()?;
+            Ok(at.link_to(&way(&operation.target.path, &operation.second().path))?)
+        })
+    }
+
+    /// Where a link says that it leads, which is not followed. Takes `read`.
+    pub fn read_link(&self, subject: &Subject, path: &str) -> Result<String, FilesError> {
+        self.act(subject, FileOperation::new("fs.read-link", &[FileVerb::Read], path)?, |place, _| {
+            place.read_link()
+        })
+    }
+
+    /// Removes a folder with all that is in it, and says how many names are gone. Takes `remove` of the folder and of every name
+    /// below it. With one that is denied nothing is removed; what fails on the way, as when something else comes to lie there
+    /// meanwhile, leaves the rest.
+    pub fn remove_tree(
+        &self,
+        subject: &Subject,
+        path: &str,
+        bounds: TreeBounds,
+    ) -> Result<usize, FilesError> {
+        let operation = FileOperation::new("fs.remove-tree", &[FileVerb::Remove], path)?;
+        self.gate.admit(subject, operation)?.perform(|operation| {
+            let target = operation.target;
+            let place = self.place(&target)?;
+            let policy = self.gate.policy();
+            let below = |path: &RelPath| FilePath { root: target.root.clone(), path: path.clone() };
+            let may_go = |path: &RelPath| {
+                let goes = Access::File { verb: FileVerb::Remove, path: below(path) };
+                policy.decide(subject, &goes).is_allowed()
+            };
+            match Survey::make(&place, &target.path, bounds, &may_go) {
+                Ok(survey) => Ok(survey.prune(&place)?),
+                Err(Kept::Failed(error)) => Err(error.into()),
+                Err(Kept::Denied(path)) => {
+                    // The log gets the name and the rule, and the subject does not.
+                    let denied = FileOperation::of("fs.remove-tree", &[FileVerb::Remove], below(&path));
+                    let error = FilesError::DeniedBelow { path: target.clone() };
+                    match self.gate.admit(subject, denied) {
+                        // By now it is allowed; but it was not when everything was decided.
+                        Ok(permit) => permit.perform(|_| Err(error)),
+                        Err(_) => Err(error),
+                    }
+                }
+            }
         })
     }
 
@@ -268,7 +351,16 @@ impl Files {
         self.gate.admit(subject, operation)?.perform(|operation| {
             let (from, to) = self.both(&operation)?;
             to.replaceable()?;
-            Ok(to.replace(&from.read(bytes_max)?)?)
+            Ok(replace(to, &from.read(bytes_max)?)?)
+        })
+    }
+
+    /// Tells what changes in a folder from now on. Takes `watch` of the folder, and `stat` of each name that is told.
+    pub fn watch(&self, subject: &Subject, path: &str) -> Result<Watch, FilesError> {
+        let operation = FileOperation::new("fs.watch", &[FileVerb::Watch], path)?;
+        let folder = operation.target.clone();
+        self.open(subject, operation, |place, course| {
+            Watch::begin(&place, folder, self.gate.clone(), subject.clone(), || course(&place))
         })
     }
 
@@ -276,7 +368,7 @@ impl Files {
         &self,
         subject: &Subject,
         operation: FileOperation,
-        effect: impl FnOnce(Place, &FileOperation) -> Result<T, FsError>,
+        effect: impl FnOnce(Place<'_>, &FileOperation) -> Result<T, FsError>,
     ) -> Result<T, FilesError> {
         self.gate.admit(subject, operation)?.perform(|operation| {
             let place = self.place(&operation.target)?;
@@ -284,210 +376,68 @@ impl Files {
         })
     }
 
-    fn both(&self, operation: &FileOperation) -> Result<(Place, Place), FilesError> {
+    /// Opens what stays open: its outcome is said by the handle, or here if there is none.
+    fn open<T>(
+        &self,
+        subject: &Subject,
+        operation: FileOperation,
+        open: impl FnOnce(Place<'_>, &mut dyn FnMut(&Place<'_>) -> Course) -> Result<T, FsError>,
+    ) -> Result<T, FilesError> {
+        let (operation, ticket) = self.gate.admit(subject, operation)?.begin();
+        let mut ticket = Some(ticket);
+        let opened = (|| {
+            let mut slot = Some(self.slot(subject)?);
+            let place = self.place(&operation.target)?;
+            let mut course = |place: &Place<'_>| {
+                let (ticket, slot) = (ticket.take(), slot.take());
+                Course::new(
+                    ticket.expect("a handle is made once"),
+                    place.shown(),
+                    slot.expect("a handle is made once"),
+                )
+            };
+            Ok(open(place, &mut course)?)
+        })();
+        if let (Err(error), Some(ticket)) = (&opened, ticket) {
+            ticket.say(Some(error));
+        }
+        opened
+    }
+
+    fn slot(&self, subject: &Subject) -> Result<Slot, FilesError> {
+        let limit = self.open_max;
+        self.slots.take(subject, limit).ok_or(FilesError::TooManyOpen { limit })
+    }
+
+    fn both<'w>(&'w self, operation: &'w FileOperation) -> Result<(Place<'w>, Place<'w>), FilesError> {
         Ok((self.place(&operation.target)?, self.place(operation.second())?))
     }
 
-    fn place(&self, path: &FilePath) -> Result<Place, FilesError> {
-        let root =
+    fn place<'w>(&'w self, path: &'w FilePath) -> Result<Place<'w>, FilesError> {
+        let opened =
             self.roots.get(&path.root).ok_or_else(|| FilesError::NoRoot { root: path.root.clone() })?;
-        Ok(Place::find(root, &path.path)?)
-    }
-}
-
-impl Files {
-    /// Reads a file of at most `bytes_max` bytes, makes other content of it, and puts that at a path, in place of a file that
-    /// has it. Both steps are decided before the first, each has its records, and one that is not reached says so. Takes `read`
-    /// of the one, `create` and `write` of the other.
-    pub fn transform<E: std::error::Error>(
-        &self,
-        subject: &Subject,
-        from: &str,
-        to: &str,
-        bytes_max: u64,
-        make: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>,
-    ) -> Result<(), TransformError<E>> {
-        let steps = || {
-            let read = FileOperation::new("fs.read", &[FileVerb::Read], from)?;
-            let write = FileOperation::new("fs.write", &[FileVerb::Create, FileVerb::Write], to)?;
-            Ok(vec![read, write])
-        };
-        let permits = self.gate.admit_all(subject, steps().map_err(TransformError::Refused)?);
-        let permits = permits.map_err(|denied| {
-            let Denied { mut operation, access, why } = *denied;
-            // The one of the two that the denial is about.
-            let is_of = |operation: &FileOperation| match &access {
-                crate::gate::Denial::Access(access) => operation.accesses.contains(access),
-                crate::gate::Denial::Number(_) => false,
-            };
-            let place = operation.iter().position(is_of).unwrap_or(0);
-            TransformError::Refused(Denied { operation: operation.swap_remove(place), access, why }.into())
-        })?;
-        let [read, write] =
-            <[_; 2]>::try_from(permits).expect("as many operations are permitted as were asked for");
-        let content = read.perform(|operation| Ok(self.place(&operation.target)?.read(bytes_max)?));
-        let content = content.map_err(TransformError::Read).and_then(|content| {
-            // What panics here drops the permit, and the log says that nobody knows.
-            make(content).map_err(TransformError::Transform)
-        });
-        let content = match content {
-            Ok(content) => content,
-            Err(error) => {
-                drop(write.withdraw());
-                return Err(error);
-            }
-        };
-        let written = write.perform(|operation| {
-            let place = self.place(&operation.target)?;
-            place.replaceable()?;
-            Ok(place.replace(&content)?)
-        });
-        written.map_err(TransformError::Write)
-    }
-}
-
-/// A name in a folder that was opened: what was decided is what is used.
-struct Place {
-    folder: OwnedFd,
-    name: String,
-    /// For messages only.
-    shown: PathBuf,
-}
-
-impl Place {
-    fn find(root: &Root, path: &RelPath) -> Result<Self, FsError> {
-        let shown = root.path_of(path.as_path());
-        let folder = path.parent().unwrap_or_else(RelPath::root);
-        let folder = beneath::open_folder(root.dir(), &folder, Means::Best)
-            .map_err(|source| of("open", shown.clone(), source))?;
-        let name = path.as_str().rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(".").to_owned();
-        Ok(Self { folder, name, shown })
-    }
-
-    fn fail(&self, action: &'static str, source: io::Error) -> FsError {
-        of(action, self.shown.clone(), source)
-    }
-
-    fn stat(&self) -> Result<Stat, FsError> {
-        rustix::fs::statat(&self.folder, self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| self.fail("open", error.into()))
-    }
-
-    /// A regular file with one name is there.
-    fn regular(&self) -> Result<(), FsError> {
-        self.check(&self.stat()?)
-    }
-
-    /// Nothing is there, or a regular file.
-    fn replaceable(&self) -> Result<(), FsError> {
-        match self.stat() {
-            Ok(stat) => self.check(&stat),
-            Err(FsError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+        if opened.is_of_the_kernel {
+            return Err(FsError::OfTheKernel { path: opened.root.label().to_owned() }.into());
         }
-    }
-
-    fn check(&self, stat: &Stat) -> Result<(), FsError> {
-        let kind = match Kind::of(stat) {
-            Kind::File if stat.st_nlink > 1 => {
-                return Err(FsError::HardLinked { path: self.shown.clone(), links: widen(stat.st_nlink) });
-            }
-            Kind::File => return Ok(()),
-            Kind::Folder => "folder",
-            Kind::Link => "link",
-            Kind::Other => "device, FIFO or socket",
-        };
-        Err(FsError::NotAFile { path: self.shown.clone(), kind })
-    }
-
-    /// Looks before it opens, as opening a device can have effects, and looks at what it opened, as that may be another.
-    fn open_regular(&self, flags: OFlags) -> Result<(std::fs::File, Stat), FsError> {
-        self.regular()?;
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty())
-            .map_err(|error| self.fail("open", error.into()))?;
-        let stat = rustix::fs::fstat(&file).map_err(|error| self.fail("open", error.into()))?;
-        self.check(&stat)?;
-        Ok((file.into(), stat))
-    }
-
-    fn read(&self, bytes_max: u64) -> Result<Vec<u8>, FsError> {
-        let (file, stat) = self.open_regular(OFlags::RDONLY)?;
-        read_up_to(bytes_max, file, About::of(stat).len, || self.shown.clone())
-    }
-
-    /// Puts a file of the owner's own there, whole or not at all.
-    fn replace(self, bytes: &[u8]) -> Result<(), FsError> {
-        let label = self.shown.parent().map(PathBuf::from).unwrap_or_default();
-        Root::of_folder(self.folder, label).write_atomic(self.name.as_ref(), bytes, 0o600)
-    }
-
-    fn unlink(&self, flags: AtFlags) -> Result<(), FsError> {
-        rustix::fs::unlinkat(&self.folder, self.name.as_str(), flags)
-            .map_err(|error| self.fail("remove", error.into()))
-    }
-
-    fn entries(&self, entries_max: usize, shows: impl Fn(&str) -> bool) -> Result<Vec<Entry>, FsError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fail = |error: Errno| self.fail("list", error.into());
-        let folder =
-            rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty()).map_err(fail)?;
-        let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&folder).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            // One that is not text cannot be asked for.
-            let Ok(name) = entry.file_name().to_str() else {
-                continue;
-            };
-            if matches!(name, "." | "..") || !shows(name) {
-                continue;
-            }
-            if entries.len() == entries_max {
-                return Err(FsError::TooMany { path: self.shown.clone(), limit: entries_max });
-            }
-            // One that went meanwhile is not there.
-            if let Ok(stat) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                entries.push(Entry { name: name.to_owned(), kind: Kind::of(&stat) });
-            }
-        }
-        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(entries)
+        Ok(Place::find(&opened.root, &path.path)?)
     }
 }
 
-impl Kind {
-    fn of(stat: &Stat) -> Self {
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Folder,
-            FileType::Symlink => Kind::Link,
-            FileType::Fifo
-            | FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => Kind::Other,
-        }
-    }
+/// Puts a file of the owner's own there, whole or not at all.
+fn replace(place: Place<'_>, bytes: &[u8]) -> Result<(), FsError> {
+    let shown = place.shown();
+    let (mut draft, mut file) = Draft::begin(place)?;
+    file.write_all(bytes).map_err(|source| place::of("write", shown.clone(), source))?;
+    draft.put(&file, || shown.clone())
 }
 
-impl About {
-    fn of(stat: Stat) -> Self {
-        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        let since = u64::try_from(stat.st_mtime).map(|seconds| std::time::Duration::new(seconds, nanos));
-        let modified = since.ok().and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        Self { kind: Kind::of(&stat), len: u64::try_from(stat.st_size).unwrap_or(0), modified }
-    }
-}
-
-/// A count whose width differs from machine to machine.
-fn widen(count: impl Into<u64>) -> u64 {
-    count.into()
-}
-
-fn of(action: &'static str, path: PathBuf, source: io::Error) -> FsError {
-    match source.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::LOOP) => FsError::NotAFile { path, kind: "link" },
-        Some(Errno::XDEV) => FsError::Outside { path },
-        Some(_) | None => FsError::of(action, path, source),
-    }
+/// The way from a link to something in the same root.
+fn way(at: &RelPath, to: &RelPath) -> String {
+    let folder = at.parent().unwrap_or_else(RelPath::root);
+    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let (from, to): (Vec<String>, Vec<String>) = (parts(folder.as_str()), parts(to.as_str()));
+    let shared = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
+    let mut way = vec!["..".to_owned(); from.len() - shared];
+    way.extend_from_slice(&to[shared..]);
+    if way.is_empty() { ".".to_owned() } else { way.join("/") }
 }

@@ -7,15 +7,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use cap_std::fs::{
-    Dir, File, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt,
-};
-use rustix::fs::OFlags;
+use cap_std::fs::{Dir, File, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
+use crate::beneath::Mounts;
 use crate::input::{Input, Lines};
+
+/// Names that are tried for a temporary file: each was already there, which chance alone does not bring about.
+const NAMES_MAX: u32 = 16;
 
 /// The right to a folder and to what is below it.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub struct Root {
     /// For messages only; nothing is opened by it.
     label: PathBuf,
     hard_links: HardLinks,
+    mounts: Mounts,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +87,32 @@ pub enum FsError {
         path: PathBuf,
         /// How many names it has.
         links: u64,
+    },
+    /// It has more folders within one another than the caller takes.
+    #[error("list {path:?}: it has more than {limit} folders within one another")]
+    TooDeep {
+        /// Which.
+        path: PathBuf,
+        /// The bound.
+        limit: usize,
+    },
+    /// It was to be written, and whoever wrote it did not come to the end.
+    #[error("write {path:?}: it was given up before it was finished, and what was there before stays")]
+    GivenUp {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Something is mounted there, and the root is without what is mounted in it.
+    #[error("open {path:?}: another file system is mounted there")]
+    Mounted {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The kernel speaks there of itself, of processes and of devices.
+    #[error("use {path:?} as a folder of files: what is there is the kernel's own")]
+    OfTheKernel {
+        /// Which.
+        path: PathBuf,
     },
     /// A folder that has to be private is not.
     #[error("use {path:?} as a private folder: {exposure}")]
@@ -148,18 +179,19 @@ impl Root {
         let path = or_here(path);
         let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority())
             .map_err(|source| FsError::of("open", path.to_owned(), source))?;
-        Ok(Root { dir, label: path.to_owned(), hard_links: HardLinks::Refused })
+        Ok(Root { dir, label: path.to_owned(), hard_links: HardLinks::Refused, mounts: Mounts::Refused })
+    }
+
+    /// The same root, in which [`Files`](crate::Files) also uses what is mounted below: for folders whose owner mounts on
+    /// purpose. Who can mount there decides what a rule for the folder is about.
+    pub fn with_mounts(self) -> Self {
+        Root { mounts: Mounts::Allowed, ..self }
     }
 
     /// The same root, in which files with several hard links are read: for folders whose owner links on purpose, as
     /// build tools and package stores do.
     pub fn with_hard_links(self) -> Self {
         Root { hard_links: HardLinks::Allowed, ..self }
-    }
-
-    /// A folder that is open already.
-    pub(crate) fn of_folder(folder: std::os::fd::OwnedFd, label: PathBuf) -> Self {
-        Root { dir: Dir::from_std_file(folder.into()), label, hard_links: HardLinks::Refused }
     }
 
     /// The folder of the file at `path`, which the user named, and the file's name in it.
@@ -184,9 +216,9 @@ impl Root {
             Err(error) => return Err(fail("create folder", error)),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::open(&path, flags, rustix::fs::Mode::empty()) {
+        match rustix::fs::open(&path, flags, Mode::empty()) {
             Ok(fd) => Root::checked_private(Dir::from_std_file(fd.into()), path),
-            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
                 Err(FsError::Exposed { path, exposure: Exposure::NotAFolder })
             }
             Err(errno) => Err(fail("open", errno.into())),
@@ -196,7 +228,7 @@ impl Root {
     /// The folder `rel` as a root of its own: what is opened there cannot even reach the rest of this one.
     pub fn folder(&self, rel: &Path) -> Result<Self, FsError> {
         let dir = self.dir.open_dir(self.inside(rel)?).map_err(|source| self.fail("open", rel, source))?;
-        Ok(Root { dir, label: self.path_of(rel), hard_links: self.hard_links })
+        Ok(Root { dir, label: self.path_of(rel), hard_links: self.hard_links, mounts: self.mounts })
     }
 
     /// Opens the folder `rel` as a private one; makes it with mode 0700 if it is missing.
@@ -263,14 +295,13 @@ impl Root {
         let (temporary, mut file) = create_temporary(&dir).map_err(fail)?;
         let written = (|| {
             file.write_all(bytes)?;
-            file.set_permissions(Permissions::from_mode(mode & 0o7777))?;
+            file.set_permissions(std::fs::Permissions::from_mode(mode & 0o7777))?;
             file.sync_all()?;
             dir.rename(&temporary, &dir, name)?;
             sync_dir(&dir)
         })();
         written.map_err(|error| {
-            // The first error is the one to tell; a rename that succeeded has left nothing to remove.
-            drop(dir.remove_file(&temporary));
+            remove_temporary(&dir, &temporary);
             fail(error)
         })
     }
@@ -292,6 +323,11 @@ impl Root {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Whether what is mounted below belongs to it.
+    pub(crate) fn mounts(&self) -> Mounts {
+        self.mounts
     }
 
     /// The folder itself, for the other rooms of this crate.
@@ -344,7 +380,7 @@ impl Root {
     }
 
     fn checked_private(dir: Dir, label: PathBuf) -> Result<Self, FsError> {
-        let root = Root { dir, label, hard_links: HardLinks::Refused };
+        let root = Root { dir, label, hard_links: HardLinks::Refused, mounts: Mounts::Refused };
         root.check_private()?;
         Ok(root)
     }
@@ -375,6 +411,35 @@ impl FsError {
             _ => FsError::Io { action, path, source },
         }
     }
+}
+
+/// Whether what is in a folder is no files but the kernel itself, its processes and devices. What does not answer counts as that.
+pub(crate) fn is_of_the_kernel(folder: impl AsFd) -> bool {
+    /// proc, sysfs, debugfs, tracefs, securityfs, selinuxfs, smackfs, cgroup, cgroup2, bpf, configfs, efivarfs, pstore, binfmt_misc,
+    /// fusectl, devpts, mqueue, nsfs, pidfd.
+    const OWN: &[u32] = &[
+        0x9fa0,
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0xf97c_ff8c,
+        0x4341_5d53,
+        0x0027_e0eb,
+        0x6367_7270,
+        0xcafe_4a11,
+        0x6265_6570,
+        0xde5e_81e4,
+        0x6165_676c,
+        0x4249_4e4d,
+        0x6573_5543,
+        0x1cd1,
+        0x1980_0202,
+        0x6e73_6673,
+        0x5049_4446,
+    ];
+    // The width and the sign of the number differ from machine to machine.
+    rustix::fs::fstatfs(folder).map_or(true, |about| OWN.contains(&(about.f_type as u32)))
 }
 
 /// The bytes of a file that has `len` as far as the system tells, and at most `bytes_max`.
@@ -422,25 +487,34 @@ fn or_here(path: &Path) -> &Path {
     }
 }
 
-/// A new file that nobody else can have planted or opened.
-fn create_temporary(dir: &Dir) -> io::Result<(String, File)> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    loop {
-        let name = format!(".tmp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        match dir.open_with(&name, &options) {
-            Ok(file) => return Ok((name, file)),
-            // Left by a killed process that had our number.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+/// A new file that nobody else can have planted or opened, to be read and written by its owner.
+pub(crate) fn create_temporary(folder: impl AsFd) -> io::Result<(String, std::fs::File)> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for _ in 0..NAMES_MAX {
+        // Nobody can put something in the place of a name that cannot be guessed.
+        let mut random = [0; 8];
+        crate::host::random_bytes(&mut random)?;
+        let name = format!(".tmp-{:016x}", u64::from_ne_bytes(random));
+        match rustix::fs::openat(&folder, &*name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => return Ok((name, file.into())),
+            Err(Errno::EXIST | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
+    }
+    Err(Errno::EXIST.into())
+}
+
+pub(crate) fn remove_temporary(folder: impl AsFd, name: &str) {
+    // Whatever went wrong before is the error to tell.
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => tracing::warn!(name, %error, "a temporary file stays behind"),
     }
 }
 
-pub(crate) fn sync_dir(dir: &Dir) -> io::Result<()> {
-    // The handle that cap-std holds is for paths only and cannot be synced.
+pub(crate) fn sync_dir(folder: impl AsFd) -> io::Result<()> {
+    // The handle that is held is for paths only and cannot be synced.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let readable = rustix::fs::openat(dir, ".", flags, rustix::fs::Mode::empty())?;
+    let readable = rustix::fs::openat(folder, ".", flags, Mode::empty())?;
     Ok(rustix::fs::fsync(readable)?)
 }

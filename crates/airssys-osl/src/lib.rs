@@ -72,7 +72,10 @@ pub use access::{
 pub use airssys_osl_macros::Operation;
 pub use blocking::{Blocking, BlockingError};
 pub use fields::Fields;
-pub use files::{About, Entry, FileOperation, Files, FilesError, Kind, TransformError};
+pub use files::{
+    About, Change, Entry, FileOperation, Files, FilesError, Kind, Reader, TemporaryFile, TransformError,
+    TreeBounds, Watch, WatchEvent, Writer,
+};
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
 pub use host::{HostOperation, Machine, MachineError, MachineInfo, memory_bytes, random_bytes};
@@ -84,7 +87,7 @@ pub use pipeline::{
     PipelineOptions, RateLimit, Redaction, Refused, Retry,
 };
 pub use policy::{
-    Change, Decision, Disappointment, Effect, GrantChange, LearnError, Learned, Learner, Lenience,
+    AnswerChange, Decision, Disappointment, Effect, GrantChange, LearnError, Learned, Learner, Lenience,
     ObserveError, Observed, Pattern, PatternError, Policy, PolicyFile, PolicyFileError, PolicyWatch,
     Reloaded, Replay, Rule, RuleError, RuleId, Verdict,
 };

@@ -27,7 +27,7 @@ pub(crate) use observing::Observing;
 pub use observing::{Lenience, ObserveError, Observed};
 pub(crate) use pattern::Word;
 pub use pattern::{Pattern, PatternError};
-pub use replay::{Change, GrantChange, Replay, Verdict};
+pub use replay::{AnswerChange, GrantChange, Replay, Verdict};
 pub use rule::RuleError;
 use rule::{Matter, Scope};
 pub use watched::{PolicyFile, PolicyFileError, PolicyWatch, Reloaded};

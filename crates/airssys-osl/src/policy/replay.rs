@@ -14,7 +14,7 @@ const CHANGES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Replay<'p> {
     policy: &'p Policy,
-    changes: BTreeMap<(String, String, bool), Change>,
+    changes: BTreeMap<(String, String, bool), AnswerChange>,
     compared: u64,
     unlisted: u64,
     unknown: u64,
@@ -22,7 +22,7 @@ pub struct Replay<'p> {
 
 /// Operations that the candidate decides otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct AnswerChange {
     /// Whose.
     pub subject: String,
     /// The access that makes the difference.
@@ -118,7 +118,7 @@ impl<'p> Replay<'p> {
         }
         let old_rule = record.text("rule").filter(|rule| *rule != NO_RULE).map(str::to_owned);
         let rule = rule.map(|rule| self.policy.rule(rule).to_string());
-        let change = self.changes.entry(key).or_insert_with_key(|(subject, access, _)| Change {
+        let change = self.changes.entry(key).or_insert_with_key(|(subject, access, _)| AnswerChange {
             subject: subject.clone(),
             access: access.clone(),
             was: Verdict { allowed: was_allowed, rule: old_rule },
@@ -132,7 +132,7 @@ impl<'p> Replay<'p> {
     }
 
     /// What would change, sorted by subject and access.
-    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+    pub fn changes(&self) -> impl Iterator<Item = &AnswerChange> {
         self.changes.values()
     }
 

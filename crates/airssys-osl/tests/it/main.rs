@@ -9,8 +9,10 @@
 
 mod access;
 mod audit;
+mod doors;
 mod files;
 mod gate;
+mod handles;
 mod host;
 mod learn;
 mod lines;
@@ -21,6 +23,7 @@ mod pipeline;
 mod policy;
 mod process;
 mod quota;
+mod races;
 mod read;
 mod reader;
 mod reload;
@@ -28,4 +31,6 @@ mod replay;
 mod signed;
 mod socket;
 mod storm;
+mod tree;
+mod watch;
 mod write;

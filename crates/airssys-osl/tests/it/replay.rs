@@ -1,7 +1,7 @@
 //! What another policy would have decided about what is on record.
 
 use airssys_osl::audit::{AuditOptions, Reader};
-use airssys_osl::{Change, Effect, GrantChange, Lenience, Policy, Replay, Root, Subject};
+use airssys_osl::{AnswerChange, Effect, GrantChange, Lenience, Policy, Replay, Root, Subject};
 
 use crate::audit::gate_by;
 use crate::observe::does;
@@ -36,7 +36,7 @@ files = ["d:out/*"]
 name = "third"
 "#;
 
-fn replay(log: &std::path::Path, candidate: &str) -> (Vec<Change>, u64, u64) {
+fn replay(log: &std::path::Path, candidate: &str) -> (Vec<AnswerChange>, u64, u64) {
     let policy = Policy::parse(candidate, "candidate.toml").unwrap();
     let mut replay = Replay::new(&policy);
     Reader::new(Root::open(log).unwrap()).for_each(|record| replay.add(&record.unwrap()));
