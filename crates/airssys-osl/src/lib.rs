@@ -49,6 +49,7 @@
 mod access;
 pub mod audit;
 mod beneath;
+mod control;
 pub mod document;
 mod files;
 mod fs;
@@ -61,13 +62,22 @@ mod policy;
 
 pub use access::{
     Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
-    NameError, NetVerb, PathError, Port, RelPath, Subject,
+    NameError, NetVerb, PathError, Port, RelPath, Subject, UnixVerb,
 };
+pub use control::{ControlError, ControlListener, connect};
 pub use files::{About, Entry, FileOperation, Files, FilesError, Kind};
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
 pub use host::{memory_bytes, random_bytes};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
-pub use net::{ControlError, ControlListener, connect};
+pub use net::{
+    Connection, Datagrams, EndError, Listener, NetError, NetLimits, NetOperation, Network, Resolver,
+};
+#[cfg(feature = "http")]
+pub use net::{
+    Http, HttpError, HttpLimits, HttpMethod, HttpRequest, HttpResponse, HttpUrl, Redirects, UrlError,
+};
+#[cfg(feature = "tls")]
+pub use net::{Trust, TrustError};
 pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};
