@@ -13,6 +13,7 @@ mod files;
 mod gate;
 mod lines;
 mod lock;
+mod net;
 mod policy;
 mod process;
 mod read;
