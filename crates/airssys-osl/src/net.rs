@@ -46,7 +46,41 @@ pub use {
     url::{HttpUrl, UrlError},
 };
 
-/// The network of a program and the gate before it. Cheap to clone; clones share their limits.
+/// The network of a program and the gate before it. Cheap to clone; clones share their limits. What it does is done within a
+/// tokio runtime with I/O and time.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use airssys_osl::audit::{AuditLog, AuditOptions};
+/// # use airssys_osl::{Gate, NetError, Network, Policy, Root, Subject};
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # let folder = tempfile::tempdir()?;
+/// # let policy = r#"
+/// #     version = 1
+/// #     [[subject]]
+/// #     name = "tool"
+/// #     [[subject.allow]]
+/// #     listen = ["127.0.0.1:*"]
+/// #     [[subject.allow]]
+/// #     connect = ["127.0.0.1:*"]
+/// # "#;
+/// # let log = AuditLog::open(&Root::private(&folder.path().join("audit"))?, AuditOptions::default())?;
+/// # let gate = Gate::new(Policy::parse(policy, "policy.toml")?, log);
+/// # let tool = Subject::parse("tool")?;
+/// let network = Network::new(gate);
+/// let listener = network.listen(&tool, "127.0.0.1:0").await?;
+/// let end = listener.address().expect("it is no file").to_string();
+/// let mut client = network.connect(&tool, &end).await?;
+/// client.write_all(b"hello").await?;
+/// client.shutdown().await?;
+/// let mut heard = String::new();
+/// listener.accept().await?.read_to_string(&mut heard).await?;
+/// assert_eq!(heard, "hello");
+/// assert!(matches!(network.connect(&tool, "example.com:80").await, Err(NetError::Denied(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Network {
     gate: Gate,

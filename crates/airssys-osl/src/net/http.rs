@@ -56,7 +56,7 @@ pub struct HttpLimits {
     pub redirects: Redirects,
     /// Bytes of a request's body.
     pub request_bytes_max: usize,
-    /// Bytes of an answer's status line and headers; at least 8 KiB.
+    /// Bytes of an answer's status line and headers.
     pub head_bytes_max: usize,
     /// Headers of an answer.
     pub headers_max: usize,
@@ -132,15 +132,9 @@ pub enum HttpError {
     /// It is not allowed, or nobody could be reached.
     #[error(transparent)]
     Net(#[from] NetError),
-    /// The text is no address.
-    #[error("use {} as an address", crate::document::quoted(.text))]
-    Url {
-        /// As it was given.
-        text: String,
-        /// Why.
-        #[source]
-        source: UrlError,
-    },
+    /// The text is no address. It is not repeated, as it may have a password in it.
+    #[error("use a text as an address of the web")]
+    Url(#[source] UrlError),
     /// The client itself says this header, or nobody does.
     #[error("send the header `{name}`: it is not the caller's to say")]
     HeaderNotYours {
@@ -265,7 +259,7 @@ impl HttpMethod {
 impl HttpRequest {
     /// A request without headers and body.
     pub fn new(method: HttpMethod, url: &str) -> Result<Self, HttpError> {
-        let url = HttpUrl::parse(url).map_err(|source| HttpError::Url { text: url.to_owned(), source })?;
+        let url = HttpUrl::parse(url).map_err(HttpError::Url)?;
         Ok(Self { method, url, headers: HeaderMap::new(), header_bytes: 0, body: Bytes::new() })
     }
 

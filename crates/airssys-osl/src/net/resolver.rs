@@ -46,26 +46,22 @@ impl Resolver {
     /// Asks once. The right to ask goes with the thread, so that those who gave up waiting leave no more threads than `lookups`
     /// has rights.
     pub(super) async fn look_up(&self, name: &HostName, lookups: &Arc<Semaphore>) -> io::Result<Vec<IpAddr>> {
-        if let Way::Fixed(names) = &self.0 {
-            return names.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into());
-        }
+        let ask: Arc<Ask> = match &self.0 {
+            Way::System => Arc::new(|name| {
+                Ok((name.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+            }),
+            Way::Fixed(names) => {
+                return names.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into());
+            }
+            Way::Custom(ask) => ask.clone(),
+        };
         let right = lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (way, name) = (self.0.clone(), name.clone());
+        let name = name.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let _right = right;
-            way.ask(&name)
+            ask(&name)
         });
         asked.await.map_err(io::Error::other)?
-    }
-}
-
-impl Way {
-    fn ask(&self, name: &HostName) -> io::Result<Vec<IpAddr>> {
-        match self {
-            Way::System => Ok((name.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect()),
-            Way::Fixed(names) => names.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
-            Way::Custom(ask) => ask(name),
-        }
     }
 }
 

@@ -17,7 +17,7 @@ const URL_BYTES_MAX: usize = 8192;
 const PORTS: (Port, Port) = (Port::new(80).expect("80 is not 0"), Port::new(443).expect("443 is not 0"));
 
 /// An `http` or `https` address, read once.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HttpUrl {
     scheme: Scheme,
     host: Host,
@@ -178,6 +178,13 @@ impl fmt::Display for HttpUrl {
     }
 }
 
+impl fmt::Debug for HttpUrl {
+    /// Without the path and what follows it, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpUrl({}://{}/..)", self.scheme.word(), self.authority())
+    }
+}
+
 /// Every character is one that addresses have, and escapes are whole.
 fn check(text: &str) -> Result<(), UrlError> {
     let is_for_urls = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
@@ -206,4 +213,68 @@ fn without_dots(target: &str) -> String {
     }
     let is_folder = matches!(path.rsplit('/').next(), Some("." | ".."));
     format!("/{}{}{query}", parts.join("/"), if is_folder && !parts.is_empty() { "/" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_leads_where_the_standard_says() {
+        let base = HttpUrl::parse("http://a/b/c/d?q").unwrap();
+        // The examples of RFC 3986, those without a scheme or a part of their own.
+        for (reference, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g/"),
+            ("?y", "http://a/b/c/d?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d?q"),
+            ("g#s", "http://a/b/c/g"),
+            ("g?y#s", "http://a/b/c/g?y"),
+            (";x", "http://a/b/c/;x"),
+            ("", "http://a/b/c/d?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            ("..g", "http://a/b/c/..g"),
+            ("./../g", "http://a/b/g"),
+            ("g/./h", "http://a/b/c/g/h"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g?y/./x", "http://a/b/c/g?y/./x"),
+            ("https://g/x", "https://g/x"),
+        ] {
+            assert_eq!(
+                base.join(reference).map(|url| url.to_string()),
+                Ok(expected.to_owned()),
+                "{reference}"
+            );
+        }
+        for reference in ["g:h", "http:g", "mailto:x", "//", "//a@b/", "a b"] {
+            assert!(base.join(reference).is_err(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_reference_makes_no_address_longer_than_may_be() {
+        let base = HttpUrl::parse(&format!("http://a/{}/", "b".repeat(8000))).unwrap();
+        assert!(base.join(&"c".repeat(100)).is_ok());
+        assert_eq!(base.join(&"c".repeat(1000)), Err(UrlError::TooLong));
+        assert_eq!(base.join(&"/".repeat(8193)), Err(UrlError::TooLong));
+    }
+
+    #[test]
+    fn m7_what_follows_the_host_is_not_in_what_programs_log() {
+        let url = HttpUrl::parse("https://a.test/path?token=secret").unwrap();
+        assert!(!format!("{url:?}").contains("secret"));
+    }
 }

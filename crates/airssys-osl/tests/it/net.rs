@@ -284,11 +284,12 @@ async fn e6_addresses_of_an_answer_that_may_not_be_reached_are_left_out() {
     let (one, two, port) = two();
     let world = World::new(
         &format!(
-            "[[subject.allow]]\nconnect = [\"both.test:{port}\"]\nprivate = true\n[[subject.allow]]\nconnect = [\"public.test:{port}\"]\n[[subject.allow]]\nconnect = [\"127.0.0.2:{port}\"]\n[[subject.deny]]\nconnect = [\"127.0.0.1:*\"]"
+            "[[subject.allow]]\nconnect = [\"both.test:{port}\"]\nprivate = true\n[[subject.allow]]\nconnect = [\"public.test:{port}\", \"*.nip.test:{port}\"]\n[[subject.allow]]\nconnect = [\"127.0.0.2:{port}\"]\n[[subject.deny]]\nconnect = [\"127.0.0.1:*\"]"
         ),
         &[
             ("both.test", &["127.0.0.1", "::ffff:127.0.0.1", "127.0.0.2", "127.0.0.1"]),
             ("public.test", &["127.0.0.2", "10.0.0.1"]),
+            ("127.0.0.2.nip.test", &["127.0.0.2"]),
             ("nothing.test", &[]),
         ],
     );
@@ -296,8 +297,10 @@ async fn e6_addresses_of_an_answer_that_may_not_be_reached_are_left_out() {
     assert_eq!((one.count(), two.count()), (0, 1));
     // The address may be connected to, and not by whoever owns the name.
     let mut seen = world.told().len();
-    is_denied(world.connect(format!("public.test:{port}")).await);
-    assert_eq!(world.one_denial(&mut seen), "no rule allows it");
+    for name in ["public.test", "127.0.0.2.nip.test"] {
+        is_denied(world.connect(format!("{name}:{port}")).await);
+        assert_eq!(world.one_denial(&mut seen), "no rule allows it", "{name}");
+    }
     world.connect(format!("127.0.0.2:{port}")).await.unwrap();
     assert_eq!((one.count(), two.count()), (0, 1));
 }

@@ -189,7 +189,7 @@ async fn e20_an_authority_speaks_for_the_names_that_it_may_and_no_others() {
 #[tokio::test]
 async fn e20_what_was_granted_for_https_is_not_spoken_in_the_clear() {
     let plain = HttpRequest::get("http://web.test:443/").unwrap_err();
-    assert!(matches!(plain, HttpError::Url { source: UrlError::NotEncrypted, .. }), "{plain:?}");
+    assert!(matches!(plain, HttpError::Url(UrlError::NotEncrypted)), "{plain:?}");
     // The usual port of the one is no leave for the usual port of the other.
     let world443 = world(443);
     let denied = get(&world443, Trust::nobody(), "http://web.test/").await;
