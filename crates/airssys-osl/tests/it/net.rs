@@ -474,7 +474,13 @@ async fn e14_who_listens_needs_leave_for_that_very_address_and_port() {
 
 #[tokio::test]
 async fn e14_an_address_of_ipv6_takes_no_ipv4() {
-    let world = World::new("[[subject.allow]]\nlisten = [\"[::]:*\"]", &[]);
+    let world =
+        World::new("[[subject.allow]]\nlisten = [\"[::]:*\"]\n[[subject.allow]]\nbind = [\"[::]:*\"]", &[]);
+    let socket = world.network.bind(&world.tool, "[::]:0").await.unwrap();
+    let four = UdpSocket::bind("127.0.14.3:0").unwrap();
+    // Nothing of IPv4 is bound to that port, which the system says at the next datagram.
+    four.connect(("127.0.14.3", socket.address().port())).unwrap();
+    assert!((0..100).any(|_| four.send(b"four").is_err()));
     let listener = world.network.listen(&world.tool, "[::]:0").await.unwrap();
     let port = listener.address().unwrap().port();
     std::net::TcpStream::connect(("127.0.14.3", port)).unwrap_err();
@@ -646,8 +652,33 @@ async fn a_name_that_is_looked_up_for_too_long_is_a_timeout_and_takes_no_thread_
         let error = network.connect(&world.tool, name).await.unwrap_err();
         assert!(matches!(error, NetError::TimedOut { action: "look up", .. }), "{error:?}");
     }
+    // Both gave up; the one thread may only now begin.
+    while world.asked() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(world.asked(), 1, "the second one waited for the thread of the first");
     assert_eq!(world.told().iter().filter(|(_, outcome)| outcome == "failed").count(), 2);
+    drop(release);
+}
+
+#[tokio::test]
+async fn who_gives_up_half_way_leaves_on_record_that_nobody_knows_what_came_of_it() {
+    let (release, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let world = World::asking("[[subject.allow]]\nconnect = [\"*.test:80\"]", move |_| {
+        let told = wait.lock().unwrap().recv();
+        Err(io::Error::other(told.unwrap_err()))
+    });
+    let is_asked = async {
+        while world.asked() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        connected = world.connect("slow.test:80") => panic!("{connected:?}"),
+        () = is_asked => {}
+    }
+    assert_eq!(world.told().last().unwrap(), &("outcome".to_owned(), "unknown".to_owned()));
     drop(release);
 }
 
