@@ -9,6 +9,7 @@ mod path;
 mod shown;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use net::{AddressKind, Host, HostError, HostName, Port};
@@ -118,8 +119,26 @@ pub enum Access {
         verb: NetVerb,
         /// The other end, or for [`NetVerb::Listen`] and [`NetVerb::Bind`] the own one.
         host: Host,
-        /// The port there; none for [`NetVerb::Resolve`].
+        /// The port there. None for [`NetVerb::Resolve`], and for an own end whose port the system picks.
         port: Option<Port>,
+    },
+    /// Something with the network by a name, at the address that the name was looked up as.
+    NetAt {
+        /// What: [`NetVerb::Connect`] or [`NetVerb::Send`].
+        verb: NetVerb,
+        /// The other end, as it was named.
+        name: HostName,
+        /// The port there.
+        port: Port,
+        /// Where the name leads.
+        address: IpAddr,
+    },
+    /// Something with a socket that is a file.
+    Unix {
+        /// What.
+        verb: UnixVerb,
+        /// Which.
+        path: FilePath,
     },
     /// To start a program.
     Run {
@@ -158,12 +177,12 @@ pub enum Access {
 pub enum AccessError {
     /// Its first word is no verb.
     #[error(
-        "an access begins with a verb such as `read`, `connect`, `run`, `env`, `secret`, `host` or `own`"
+        "an access begins with a verb such as `read`, `connect`, `unix-connect`, `run`, `env`, `secret`, `host` or `own`"
     )]
     Verb,
     /// There is nothing after the verb, or too much.
     #[error(
-        "write `read root:path`, `connect host:port`, `run /program args`, `env NAME`, `secret NAME`, `host clock` or `own VERB NAME`"
+        "write `read root:path`, `connect host:port`, `connect name:port at address`, `unix-connect root:path`, `run /program args`, `env NAME`, `secret NAME`, `host clock` or `own VERB NAME`"
     )]
     Shape,
     /// The path is none.
@@ -186,16 +205,12 @@ impl Access {
         if let Some(verb) = FileVerb::of_word(word) {
             return Ok(Access::File { verb, path: FilePath::parse(rest.trim_start())? });
         }
+        if let Some(verb) = UnixVerb::of_word(word) {
+            return Ok(Access::Unix { verb, path: FilePath::parse(rest.trim_start())? });
+        }
         let rest = rest.trim();
         if let Some(verb) = NetVerb::of_word(word) {
-            let (host, port) = match verb {
-                NetVerb::Resolve => (rest, None),
-                NetVerb::Connect | NetVerb::Listen | NetVerb::Send | NetVerb::Bind => {
-                    let (host, port) = rest.rsplit_once(':').ok_or(AccessError::Shape)?;
-                    (host, Some(net::port(port).ok_or(AccessError::Shape)?))
-                }
-            };
-            return Ok(Access::Net { verb, host: Host::parse(host)?, port });
+            return Self::parse_net(verb, rest);
         }
         match word {
             "run" => {
@@ -212,6 +227,31 @@ impl Access {
                 Ok(Access::Own { verb: Name::parse(verb)?, name: Name::parse(name.trim())? })
             }
             _ => Err(AccessError::Verb),
+        }
+    }
+
+    fn parse_net(verb: NetVerb, rest: &str) -> Result<Self, AccessError> {
+        let (end, at) = match rest.split_once(" at ") {
+            Some((end, at)) => (end, Some(at)),
+            None => (rest, None),
+        };
+        let (host, port) = match verb {
+            NetVerb::Resolve => (end, None),
+            NetVerb::Connect | NetVerb::Listen | NetVerb::Send | NetVerb::Bind => {
+                let (host, port) = end.rsplit_once(':').ok_or(AccessError::Shape)?;
+                match port {
+                    "*" if verb.is_of_own_end() => (host, None),
+                    port => (host, Some(net::port(port).ok_or(AccessError::Shape)?)),
+                }
+            }
+        };
+        match (Host::parse(host)?, at, port) {
+            (host, None, port) => Ok(Access::Net { verb, host, port }),
+            (Host::Named(name), Some(at), Some(port)) if !verb.is_of_own_end() => match Host::parse(at)? {
+                Host::Address(address) => Ok(Access::NetAt { verb, name, port, address }),
+                Host::Named(_) => Err(AccessError::Shape),
+            },
+            (_, Some(_), _) => Err(AccessError::Shape),
         }
     }
 }
@@ -296,6 +336,26 @@ words! {
     }
 }
 
+impl NetVerb {
+    /// Whether it is done with an end of this machine.
+    pub(crate) fn is_of_own_end(self) -> bool {
+        match self {
+            NetVerb::Listen | NetVerb::Bind => true,
+            NetVerb::Connect | NetVerb::Send | NetVerb::Resolve => false,
+        }
+    }
+}
+
+words! {
+    /// What is done with a socket that is a file.
+    UnixVerb {
+        /// A stream is opened.
+        Connect = "unix-connect",
+        /// The socket comes into being, and streams are accepted.
+        Listen = "unix-listen",
+    }
+}
+
 words! {
     /// What of the host is used.
     HostFacility {
@@ -314,7 +374,15 @@ impl fmt::Display for Access {
         match self {
             Access::File { verb, path } => write!(f, "{} {path}", verb.word()),
             Access::Net { verb, host, port: Some(port) } => write!(f, "{} {host}:{port}", verb.word()),
-            Access::Net { verb, host, port: None } => write!(f, "{} {host}", verb.word()),
+            Access::Net { verb, host, port: None } => {
+                let any = if verb.is_of_own_end() { ":*" } else { "" };
+                write!(f, "{} {host}{any}", verb.word())
+            }
+            Access::NetAt { verb, name, port, address } => {
+                let at = Host::of_address(*address);
+                write!(f, "{} {}:{port} at {at}", verb.word(), name.as_str())
+            }
+            Access::Unix { verb, path } => write!(f, "{} {path}", verb.word()),
             Access::Run { program, args } => {
                 write!(f, "run {}", program.escape_debug())?;
                 args.iter().try_for_each(|arg| write!(f, " \"{}\"", Quoted(arg)))

@@ -50,6 +50,7 @@ mod access;
 pub mod audit;
 mod beneath;
 mod blocking;
+mod control;
 pub mod document;
 mod fields;
 mod files;
@@ -67,10 +68,11 @@ mod secret;
 
 pub use access::{
     Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
-    NameError, NetVerb, PathError, Port, RelPath, Subject,
+    NameError, NetVerb, PathError, Port, RelPath, Subject, UnixVerb,
 };
 pub use airssys_osl_macros::Operation;
 pub use blocking::{Blocking, BlockingError};
+pub use control::{ControlError, ControlListener, connect};
 pub use fields::Fields;
 pub use files::{
     About, Change, Entry, FileOperation, Files, FilesError, Kind, Reader, TemporaryFile, TransformError,
@@ -81,7 +83,15 @@ pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
 pub use host::{HostOperation, Machine, MachineError, MachineInfo, memory_bytes, random_bytes};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
-pub use net::{ControlError, ControlListener, connect};
+pub use net::{
+    Connection, Datagrams, EndError, Listener, NetError, NetLimits, NetOperation, Network, Resolver,
+};
+#[cfg(feature = "http")]
+pub use net::{
+    Http, HttpError, HttpLimits, HttpMethod, HttpRequest, HttpResponse, HttpUrl, Redirects, UrlError,
+};
+#[cfg(feature = "tls")]
+pub use net::{Trust, TrustError};
 pub use pipeline::{
     Answer, Custom, Ended, Ending, Layer, LayerRefusal, LimitError, Middleware, Pipeline, PipelineError,
     PipelineOptions, RateLimit, Redaction, Refused, Retry,

@@ -1,220 +1,473 @@
-//! The control socket of a node: one listener at a path, for its own user and for root.
+//! The network behind the gate: streams, datagrams, sockets that are files, and with features TLS and HTTP.
 //!
-//! The socket has mode 0600 from the moment it exists. A lock file beside it, `PATH.lock`, says whether a listener
-//! lives, so that a second one is refused and the socket left by a killed one is replaced. Both sides ask the kernel
-//! who the other is: at a path in a shared folder anybody may have put a socket.
+//! An end is named as `host:port`. A name is looked up only after the policy allowed it, and once; what it was looked up as is
+//! decided again, and what was decided is what is connected to, so a name cannot lead elsewhere between the check and the use. A
+//! rule for a name reaches public addresses only, unless it says `private = true`; addresses of the answer that may not be
+//! reached are left out, and none are left is a denial on record. Nothing is taken from the environment: no proxy, no
+//! certificates.
+//!
+//! What was opened stays open when the policy changes, as permits that were handed out stay good; whatever is done next is
+//! decided anew.
 
-use std::ffi::OsString;
+#[cfg(feature = "http")]
+pub(crate) mod http;
+mod resolver;
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+mod udp;
+mod unix;
+#[cfg(feature = "http")]
+mod url;
+
+use std::collections::HashMap;
+use std::fmt;
 use std::io;
-use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use cap_std::fs::{FileTypeExt, Metadata, MetadataExt};
-use rustix::fs::Mode;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
+use crate::access::net;
+use crate::access::{Access, FilePath, Host, HostError, HostName, Name, NetVerb, PathError, Port, Subject};
 use crate::fs::{FsError, Root};
-use crate::lock::{FileLock, LockError};
+use crate::gate::{Denied, Gate, Operation, Permit};
+use crate::policy::Decision;
 
-/// Longest path of a socket in bytes: what the system's address has room for.
-const PATH_BYTES_MAX: usize = 107;
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+pub use resolver::Resolver;
+pub use tcp::{Connection, Listener};
+#[cfg(feature = "tls")]
+pub use tls::{Trust, TrustError};
+pub use udp::Datagrams;
+#[cfg(feature = "http")]
+pub use {
+    http::{Http, HttpError, HttpLimits, HttpMethod, HttpRequest, HttpResponse, Redirects},
+    url::{HttpUrl, UrlError},
+};
 
-/// A listening control socket; removed on drop.
-#[derive(Debug)]
-pub struct ControlListener {
-    listener: UnixListener,
-    path: PathBuf,
-    folder: Root,
-    name: OsString,
-    /// Which file the socket is, so that a later one of the same name is left alone.
-    identity: (u64, u64),
-    /// Released last: until then nobody else may bind.
-    _lock: FileLock,
+/// The network of a program and the gate before it. Cheap to clone; clones share their limits. What it does is done within a
+/// tokio runtime with I/O and time.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use airssys_osl::audit::{AuditLog, AuditOptions};
+/// # use airssys_osl::{Gate, NetError, Network, Policy, Root, Subject};
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # let folder = tempfile::tempdir()?;
+/// # let policy = r#"
+/// #     version = 1
+/// #     [[subject]]
+/// #     name = "tool"
+/// #     [[subject.allow]]
+/// #     listen = ["127.0.0.1:*"]
+/// #     [[subject.allow]]
+/// #     connect = ["127.0.0.1:*"]
+/// # "#;
+/// # let log = AuditLog::open(&Root::private(&folder.path().join("audit"))?, AuditOptions::default())?;
+/// # let gate = Gate::new(Policy::parse(policy, "policy.toml")?, log);
+/// # let tool = Subject::parse("tool")?;
+/// let network = Network::new(gate);
+/// let listener = network.listen(&tool, "127.0.0.1:0").await?;
+/// let end = listener.address().expect("it is no file").to_string();
+/// let mut client = network.connect(&tool, &end).await?;
+/// client.write_all(b"hello").await?;
+/// client.shutdown().await?;
+/// let mut heard = String::new();
+/// listener.accept().await?.read_to_string(&mut heard).await?;
+/// assert_eq!(heard, "hello");
+/// assert!(matches!(network.connect(&tool, "example.com:80").await, Err(NetError::Denied(_))));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Network {
+    gate: Gate,
+    resolver: Resolver,
+    limits: NetLimits,
+    roots: Arc<HashMap<Name, Root>>,
+    open: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
+    #[cfg(feature = "tls")]
+    tls: tls::Configs,
 }
 
-/// Why a control socket cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ControlError {
-    /// Another listener lives at this path.
-    #[error("listen at {path:?}: another process listens there")]
-    InUse {
-        /// Where.
-        path: PathBuf,
-    },
-    /// Nobody listens at this path.
-    #[error("connect to {path:?}: nothing listens there")]
-    NotRunning {
-        /// Where.
-        path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// The system's address has no room for this path.
-    #[error(
-        "use {path:?} as a socket: the path has {bytes} bytes, and at most {PATH_BYTES_MAX} are possible"
-    )]
-    PathTooLong {
-        /// Where.
-        path: PathBuf,
-        /// How long it is.
-        bytes: usize,
-    },
-    /// Something that is not a socket is at this path.
-    #[error("listen at {path:?}: something that is not a socket is there")]
-    NotASocket {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The other side is another user.
-    #[error("talk over {path:?}: the other side is user {uid}")]
-    Stranger {
-        /// Where.
-        path: PathBuf,
-        /// Who.
-        uid: u32,
-    },
-    /// The system does not allow it.
-    #[error("connect to {path:?}")]
-    Denied {
-        /// Where.
-        path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// The folder or the lock file cannot be used.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// Something else went wrong.
-    #[error("{action} {path:?}")]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
+/// What may grow, and how long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct NetLimits {
+    /// Connections and sockets for datagrams that are open at once, those that listeners accepted aside.
+    pub open_max: usize,
+    /// Accepted connections of one listener that are open at once. Further ones wait with the system.
+    pub accepted_max: usize,
+    /// Addresses of one answer that are looked at. Whoever owns the name chooses how many there are.
+    pub addresses_max: usize,
+    /// Names that are looked up at once; the system's way takes a thread each.
+    pub lookups_max: usize,
+    /// How long looking up one name may take.
+    pub lookup_timeout: Duration,
+    /// How long connecting may take, all addresses and encryption together.
+    pub connect_timeout: Duration,
+    /// Bytes of one datagram, sent or received.
+    pub datagram_bytes_max: usize,
 }
 
-impl ControlListener {
-    /// Listens at `path`, whose folder exists. Replaces a socket whose listener no longer lives.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime with I/O.
-    pub fn bind(path: &Path) -> Result<Self, ControlError> {
-        let address = address(path)?;
-        let (folder, name) = Root::of_file(path)?;
-        let lock = lock(&folder, &name, path)?;
-        remove_stale(&folder, &name, path)?;
-
-        let fail =
-            |source: io::Error| ControlError::Io { action: "listen at", path: path.to_owned(), source };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|errno| fail(errno.into()))?;
-        // The file takes its mode from the socket at bind, so there is no moment at which others could connect.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| fail(errno.into()))?;
-        rustix::net::bind(&socket, &address).map_err(|errno| fail(errno.into()))?;
-        rustix::net::listen(&socket, BACKLOG).map_err(|errno| fail(errno.into()))?;
-        let identity =
-            folder.dir().symlink_metadata(&name).map(|metadata| identity(&metadata)).map_err(fail)?;
-        let listener = UnixListener::from_std(StdUnixListener::from(socket)).map_err(fail)?;
-        Ok(ControlListener { listener, path: path.to_owned(), folder, name, identity, _lock: lock })
-    }
-
-    /// The next connection of this user or of root. An error concerns one connection; the listener goes on.
-    ///
-    /// Cancel safe: a connection that was not returned is still waiting.
-    pub async fn accept(&self) -> Result<UnixStream, ControlError> {
-        let fail = |source| ControlError::Io { action: "accept at", path: self.path.clone(), source };
-        let (stream, _) = self.listener.accept().await.map_err(fail)?;
-        known_peer(stream, &self.path)
-    }
-
-    /// Where it listens.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for ControlListener {
-    fn drop(&mut self) {
-        let ours = |metadata: &Metadata| identity(metadata) == self.identity;
-        if self.folder.dir().symlink_metadata(&self.name).is_ok_and(|metadata| ours(&metadata)) {
-            // What cannot be removed is replaced by the next listener, like the socket of a killed one.
-            drop(self.folder.remove(Path::new(&self.name)));
+impl Default for NetLimits {
+    /// 1,024 open, 256 accepted by a listener, 8 addresses of an answer, 8 look-ups at once of 5 seconds each, 10 seconds to
+    /// connect, datagrams as large as there are.
+    fn default() -> Self {
+        Self {
+            open_max: 1024,
+            accepted_max: 256,
+            addresses_max: 8,
+            lookups_max: 8,
+            lookup_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
+            datagram_bytes_max: 65_507,
         }
     }
 }
 
-/// Connects to the listener at `path`, if it is of this user or of root.
-///
-/// Cancel safe: a connection half made is closed.
-pub async fn connect(path: &Path) -> Result<UnixStream, ControlError> {
-    address(path)?;
-    match UnixStream::connect(path).await {
-        Ok(stream) => known_peer(stream, path),
-        Err(source) => Err(match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ControlError::NotRunning { path: path.to_owned(), source }
+/// Something to be done with the network, read and checked but not yet allowed.
+#[derive(Debug)]
+pub struct NetOperation {
+    name: &'static str,
+    accesses: Vec<Access>,
+}
+
+/// Why something was not done with the network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The text names no end of the network.
+    #[error("use {} as an end of the network", crate::document::quoted(.text))]
+    End {
+        /// As it was given.
+        text: String,
+        /// Why.
+        #[source]
+        source: EndError,
+    },
+    /// The path is none.
+    #[error("use path {}", crate::document::quoted(.text))]
+    Path {
+        /// As it was given.
+        text: String,
+        /// Why.
+        #[source]
+        source: PathError,
+    },
+    /// It is not allowed. Nothing was looked up or sent, except that a name was looked up whose addresses may not be reached.
+    #[error(transparent)]
+    Denied(Box<Denied<NetOperation>>),
+    /// The name could not be looked up.
+    #[error("look up {name}")]
+    LookUp {
+        /// Which.
+        name: HostName,
+        /// What came back.
+        #[source]
+        source: io::Error,
+    },
+    /// The name has no address, or none that fits.
+    #[error("look up {name}: it has no address")]
+    NoAddress {
+        /// Which.
+        name: HostName,
+    },
+    /// It is allowed, and nobody's address: unspecified, of many, or of all.
+    #[error("reach {address}: it is no machine's own address")]
+    Nowhere {
+        /// Which.
+        address: IpAddr,
+    },
+    /// As much is open as may be.
+    #[error("open another end: {open_max} are open, and that is all there may be")]
+    Full {
+        /// The bound.
+        open_max: usize,
+    },
+    /// It took too long.
+    #[error("{action} {end}: it took longer than {after:?}")]
+    TimedOut {
+        /// What was being done.
+        action: &'static str,
+        /// With whom.
+        end: String,
+        /// The bound.
+        after: Duration,
+    },
+    /// A datagram has more bytes than may be.
+    #[error("take a datagram of {len} bytes or more: at most {max} may be")]
+    TooLarge {
+        /// Bytes of the datagram, or how many of them were looked at.
+        len: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The other side did not show who it is, or is not who it has to be.
+    #[error("agree on encryption with {end}")]
+    Tls {
+        /// With whom.
+        end: String,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The policy allows it in a root that the program has not opened.
+    #[error("use root {root}: the program has not opened one of this name")]
+    NoRoot {
+        /// The root's name.
+        root: Name,
+    },
+    /// Something that is not a socket is at this path.
+    #[error("connect to {path}: it is no socket")]
+    NotASocket {
+        /// Where.
+        path: FilePath,
+    },
+    /// The folder of a socket cannot be used.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// It is allowed and did not work.
+    #[error("{action} {end}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With whom.
+        end: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a text is no end of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndError {
+    /// There is no port, or it is none.
+    #[error("write a port of 1 to 65535 after a colon: `example.com:443`, `[::1]:443`")]
+    Port,
+    /// The host is none.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// An own end is named.
+    #[error("an end of this machine is an address: `127.0.0.1:8080`, `[::]:8080`")]
+    Named,
+}
+
+impl From<Denied<NetOperation>> for NetError {
+    fn from(denied: Denied<NetOperation>) -> Self {
+        NetError::Denied(Box::new(denied))
+    }
+}
+
+impl Operation for NetOperation {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn accesses(&self) -> &[Access] {
+        &self.accesses
+    }
+}
+
+/// An end of the network, read once. What is decided is what is used.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    host: Host,
+    port: Port,
+}
+
+impl End {
+    fn parse(text: &str) -> Result<Self, NetError> {
+        let (host, port) = Self::parts(text)?;
+        let port = net::port(port).ok_or_else(|| Self::fail(text, EndError::Port))?;
+        Ok(Self { host, port })
+    }
+
+    /// An end of this machine. Port 0 is one that the system picks.
+    fn parse_own(text: &str) -> Result<(IpAddr, Option<Port>), NetError> {
+        let (host, port) = Self::parts(text)?;
+        let port = match port {
+            "0" => None,
+            port => Some(net::port(port).ok_or_else(|| Self::fail(text, EndError::Port))?),
+        };
+        match host {
+            Host::Address(address) => Ok((address, port)),
+            Host::Named(_) => Err(Self::fail(text, EndError::Named)),
+        }
+    }
+
+    fn parts(text: &str) -> Result<(Host, &str), NetError> {
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| Self::fail(text, EndError::Port))?;
+        // `::1` without brackets would lose its end to the port.
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(Self::fail(text, EndError::Port));
+        }
+        Ok((Host::parse(host).map_err(|error| Self::fail(text, error.into()))?, port))
+    }
+
+    fn fail(text: &str, source: EndError) -> NetError {
+        NetError::End { text: text.to_owned(), source }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Network {
+    /// The network behind this gate: names are looked up as the system does, no roots for sockets that are files, the limits
+    /// and the trust of [`NetLimits::default`] and, with TLS, of `Trust::web`.
+    pub fn new(gate: Gate) -> Self {
+        Self {
+            gate,
+            resolver: Resolver::system(),
+            limits: NetLimits::default(),
+            roots: Arc::default(),
+            open: Arc::new(Semaphore::new(NetLimits::default().open_max)),
+            lookups: Arc::new(Semaphore::new(NetLimits::default().lookups_max)),
+            #[cfg(feature = "tls")]
+            tls: tls::Configs::new(Trust::web()),
+        }
+    }
+
+    /// The same with names looked up in this way.
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// The same with these limits, counted from none open.
+    pub fn with_limits(self, limits: NetLimits) -> Self {
+        let permits = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        Self { open: permits(limits.open_max), lookups: permits(limits.lookups_max), limits, ..self }
+    }
+
+    /// The same with these roots for sockets that are files.
+    pub fn with_roots(self, roots: impl IntoIterator<Item = (Name, Root)>) -> Self {
+        Self { roots: Arc::new(roots.into_iter().collect()), ..self }
+    }
+
+    /// The same, believing these authorities about who the other side of TLS is.
+    #[cfg(feature = "tls")]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { tls: tls::Configs::new(trust), ..self }
+    }
+
+    /// The addresses of a name, as many of them as the limits say. Takes `resolve`.
+    ///
+    /// Dropped half-way, the look-up may still end on its thread; nobody hears of it.
+    pub async fn resolve(&self, subject: &Subject, name: &str) -> Result<Vec<IpAddr>, NetError> {
+        let host = Host::parse(name).map_err(|error| End::fail(name, error.into()))?;
+        let access = Access::Net { verb: NetVerb::Resolve, host: host.clone(), port: None };
+        let permit = self.admit(subject, "net.resolve", vec![access]).await?;
+        match host {
+            Host::Address(address) => {
+                permit.perform_from_task(async |_| Ok::<_, NetError>(vec![address])).await
             }
-            io::ErrorKind::PermissionDenied => ControlError::Denied { path: path.to_owned(), source },
-            _ => ControlError::Io { action: "connect to", path: path.to_owned(), source },
-        }),
+            Host::Named(name) => permit.perform_from_task(async |_| self.answers(&name).await).await,
+        }
+    }
+
+    async fn admit(
+        &self,
+        subject: &Subject,
+        name: &'static str,
+        accesses: Vec<Access>,
+    ) -> Result<Permit<NetOperation>, NetError> {
+        Ok(self.gate.admit_from_task(subject, NetOperation { name, accesses }).await?)
+    }
+
+    /// The permit for something done with an end that lies elsewhere, and where that is: the addresses that were decided
+    /// about, at most `max` of those that `fit`.
+    async fn reach(
+        &self,
+        subject: &Subject,
+        (verb, operation): (NetVerb, &'static str),
+        end: &End,
+        fits: impl Fn(IpAddr) -> bool + Send,
+        max: usize,
+    ) -> Result<(Permit<NetOperation>, Vec<SocketAddr>), NetError> {
+        let by_name = Access::Net { verb, host: end.host.clone(), port: Some(end.port) };
+        let name = match &end.host {
+            Host::Address(address) => {
+                let permit = self.admit(subject, operation, vec![by_name]).await?;
+                return Ok((permit, vec![SocketAddr::new(*address, end.port.get())]));
+            }
+            Host::Named(name) => name,
+        };
+        // Who may connect to a name may look that name up, unless a rule says otherwise.
+        let looks = Access::Net { verb: NetVerb::Resolve, host: end.host.clone(), port: None };
+        let accesses = match self.gate.policy().decide(subject, &looks) {
+            Decision::Denied(None) => vec![by_name],
+            Decision::Denied(Some(_)) | Decision::Allowed(_) => vec![by_name, looks],
+        };
+        let permit = self.admit(subject, "net.look-up", accesses).await?;
+        let mut answers = permit.perform_from_task(async |_| self.answers(name).await).await?;
+        answers.retain(|address| fits(*address));
+        if answers.is_empty() {
+            return Err(NetError::NoAddress { name: name.clone() });
+        }
+        let at =
+            |address: &IpAddr| Access::NetAt { verb, name: name.clone(), port: end.port, address: *address };
+        let policy = self.gate.policy();
+        let may_reach = |address: &&IpAddr| policy.decide(subject, &at(address)).is_allowed();
+        let mut reachable: Vec<IpAddr> = answers.iter().filter(may_reach).take(max).copied().collect();
+        if reachable.is_empty() {
+            // To be denied, with the rule on record.
+            reachable = answers;
+        }
+        let permit = self.admit(subject, operation, reachable.iter().map(at).collect()).await?;
+        let there = reachable.into_iter().map(|address| SocketAddr::new(address, end.port.get()));
+        Ok((permit, there.collect()))
+    }
+
+    /// What a name is looked up as, each address once.
+    async fn answers(&self, name: &HostName) -> Result<Vec<IpAddr>, NetError> {
+        let limit = self.limits.lookup_timeout;
+        let answers = tokio::time::timeout(limit, self.resolver.look_up(name, &self.lookups)).await;
+        let answers = match answers {
+            Ok(answers) => answers.map_err(|source| NetError::LookUp { name: name.clone(), source })?,
+            Err(_) => {
+                let end = name.to_string();
+                return Err(NetError::TimedOut { action: "look up", end, after: limit });
+            }
+        };
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in answers.into_iter().map(|address| address.to_canonical()) {
+            if addresses.len() < self.limits.addresses_max && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            return Err(NetError::NoAddress { name: name.clone() });
+        }
+        Ok(addresses)
+    }
+
+    fn root(&self, path: &FilePath) -> Result<&Root, NetError> {
+        self.roots.get(&path.root).ok_or_else(|| NetError::NoRoot { root: path.root.clone() })
+    }
+
+    /// The right to one more open end.
+    fn open(&self) -> Result<tokio::sync::OwnedSemaphorePermit, NetError> {
+        let open = self.open.clone().try_acquire_owned();
+        open.map_err(|_| NetError::Full { open_max: self.limits.open_max })
     }
 }
 
-fn address(path: &Path) -> Result<SocketAddrUnix, ControlError> {
-    let bytes = path.as_os_str().len();
-    if bytes > PATH_BYTES_MAX {
-        return Err(ControlError::PathTooLong { path: path.to_owned(), bytes });
-    }
-    SocketAddrUnix::new(path).map_err(|errno| ControlError::Io {
-        action: "use as a socket",
-        path: path.to_owned(),
-        source: errno.into(),
-    })
-}
-
-fn lock(folder: &Root, name: &OsString, path: &Path) -> Result<FileLock, ControlError> {
-    let mut lock_name = name.clone();
-    lock_name.push(".lock");
-    FileLock::try_lock(folder, Path::new(&lock_name)).map_err(|error| match error {
-        LockError::Held { .. } => ControlError::InUse { path: path.to_owned() },
-        LockError::Fs(error) => ControlError::Fs(error),
-    })
-}
-
-/// Removes the socket of a listener that no longer lives. The lock is held, so nobody listens there.
-fn remove_stale(folder: &Root, name: &OsString, path: &Path) -> Result<(), ControlError> {
-    match folder.dir().symlink_metadata(name) {
-        Ok(metadata) if metadata.file_type().is_socket() => Ok(folder.remove(Path::new(name))?),
-        Ok(_) => Err(ControlError::NotASocket { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(folder.fail("open", Path::new(name), source).into()),
-    }
-}
-
-fn known_peer(stream: UnixStream, path: &Path) -> Result<UnixStream, ControlError> {
-    let peer = stream.peer_cred();
-    let uid = peer.map(|peer| peer.uid()).map_err(|source| ControlError::Io {
-        action: "identify the peer at",
-        path: path.to_owned(),
-        source,
-    })?;
-    match uid == 0 || uid == rustix::process::geteuid().as_raw() {
-        true => Ok(stream),
-        false => Err(ControlError::Stranger { path: path.to_owned(), uid }),
-    }
-}
-
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
+/// Refuses what the system would read as something else than one machine: it takes `0.0.0.0` for this one.
+fn one_machine(address: IpAddr) -> Result<(), NetError> {
+    let v4 = match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(address) => net::embedded_v4(address),
+    };
+    let is_no_one = v4.is_some_and(|v4| v4.octets()[0] == 0 || v4.octets()[0] >= 224)
+        || address.is_unspecified()
+        || address.is_multicast();
+    if is_no_one { Err(NetError::Nowhere { address }) } else { Ok(()) }
 }

@@ -29,7 +29,6 @@ const DAEMON: &[&str] = &[
     "actix-*",
     "async-nats",
     "axum*",
-    "hyper*",
     "nats",
     "opentelemetry*",
     "rocket",
@@ -37,20 +36,23 @@ const DAEMON: &[&str] = &[
     "tracing-opentelemetry",
     "warp",
 ];
+/// The protocol in either direction. Only airssys-osl may know it, as a client behind its gate and a feature: a client that had
+/// its own connections would pass the door. Servers are the node's.
+const HTTP: &[&str] = &["hyper*"];
 
 const ROOMS: &[Room] = &[
     Room {
         package: "airssys-rt",
         imports: &["airssys-rt-macros"],
         tests_import: &[],
-        refuses: &[WASM, OPERATING_SYSTEM, POLICY, DAEMON],
+        refuses: &[WASM, OPERATING_SYSTEM, POLICY, DAEMON, HTTP],
     },
     Room {
         package: "airssys-rt-macros",
         imports: &[],
         // What the macros refuse is tried with the crate that re-exports them.
         tests_import: &["airssys-rt"],
-        refuses: &[WASM, OPERATING_SYSTEM, POLICY, DAEMON],
+        refuses: &[WASM, OPERATING_SYSTEM, POLICY, DAEMON, HTTP],
     },
     Room {
         package: "airssys-osl",
@@ -62,13 +64,13 @@ const ROOMS: &[Room] = &[
         package: "airssys-osl-macros",
         imports: &[],
         tests_import: &["airssys-osl"],
-        refuses: &[WASM, OPERATING_SYSTEM, DAEMON],
+        refuses: &[WASM, OPERATING_SYSTEM, DAEMON, HTTP],
     },
     Room {
         package: "airssys-wasm",
         imports: &["airssys-osl", "airssys-rt"],
         tests_import: &[],
-        refuses: &[OPERATING_SYSTEM, DAEMON],
+        refuses: &[OPERATING_SYSTEM, DAEMON, HTTP],
     },
     Room {
         package: "airssys-node",
@@ -87,13 +89,13 @@ const ROOMS: &[Room] = &[
         imports: &["airssys-wasm-component-macros"],
         // Itself, to turn its features on.
         tests_import: &["airssys-wasm-component"],
-        refuses: &[WASM_HOST, OPERATING_SYSTEM, DAEMON],
+        refuses: &[WASM_HOST, OPERATING_SYSTEM, DAEMON, HTTP],
     },
     Room {
         package: "airssys-wasm-component-macros",
         imports: &[],
         tests_import: &["airssys-wasm-component"],
-        refuses: &[WASM_HOST, OPERATING_SYSTEM, DAEMON],
+        refuses: &[WASM_HOST, OPERATING_SYSTEM, DAEMON, HTTP],
     },
 ];
 
@@ -239,7 +241,7 @@ pub(crate) fn light_embedding(root: &Path) -> anyhow::Result<Vec<Finding>> {
 
 fn heavy(listing: &str) -> Vec<Finding> {
     let names: BTreeSet<&str> = listing.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let heavy = names.into_iter().filter(|name| matches_any(DAEMON, name));
+    let heavy = names.into_iter().filter(|name| matches_any(DAEMON, name) || matches_any(HTTP, name));
     heavy
         .map(|name| {
             Finding::error(
@@ -315,6 +317,18 @@ mod tests {
         let inherited = "[dependencies]\ntokio.workspace = true";
         let found = problems(&[("Cargo.toml", root), ("crates/airssys-rt/Cargo.toml", inherited)]);
         assert_eq!(found, ["airssys-rt enables tokio's `net`"]);
+    }
+
+    #[test]
+    fn only_the_door_speaks_http_and_only_as_a_feature() {
+        let manifest = "[dependencies]\nhyper = { version = \"1\", optional = true }";
+        assert_eq!(problems(&[("crates/airssys-osl/Cargo.toml", manifest)]), [""; 0]);
+        let found = problems(&[("crates/airssys-osl/Cargo.toml", "[dependencies]\naxum = \"0.8\"")]);
+        assert_eq!(found, ["airssys-osl must not know axum"]);
+        for crate_name in ["airssys-rt", "airssys-wasm", "airssys-wasm-component"] {
+            let found = problems(&[(&format!("crates/{crate_name}/Cargo.toml"), manifest)]);
+            assert_eq!(found, [format!("{crate_name} must not know hyper")]);
+        }
     }
 
     #[test]

@@ -33,9 +33,23 @@ pub enum Host {
 pub struct HostName(Arc<str>);
 
 impl HostName {
+    /// Reads a name; an address is none.
+    pub fn parse(text: &str) -> Result<Self, HostError> {
+        match Host::parse(text)? {
+            Host::Named(name) => Ok(name),
+            Host::Address(_) => Err(HostError::Label),
+        }
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::access::{Access, FileVerb, Host, NetVerb};
+use crate::access::{Access, FileVerb, Host, NetVerb, UnixVerb};
 
 use super::{Record, Seq};
 
@@ -159,6 +159,19 @@ impl Class {
                     }
                 };
                 Self { uid, activity, name, about: vec![(key, end)] }
+            }
+            Access::NetAt { verb, name, port, address } => {
+                let (activity, what) = if *verb == NetVerb::Send { (6, "Traffic") } else { (1, "Open") };
+                let end = json!({ "hostname": name.as_str(), "ip": address.to_string(), "port": port.get() });
+                Self { uid: 4001, activity, name: what, about: vec![("dst_endpoint", end)] }
+            }
+            Access::Unix { verb, path } => {
+                let (activity, what, key) = match verb {
+                    UnixVerb::Connect => (1, "Open", "dst_endpoint"),
+                    UnixVerb::Listen => (7, "Listen", "src_endpoint"),
+                };
+                let end = json!({ "name": path.to_string() });
+                Self { uid: 4001, activity, name: what, about: vec![(key, end)] }
             }
             Access::Run { program, .. } => {
                 let name = program.rsplit('/').next().unwrap_or_default();

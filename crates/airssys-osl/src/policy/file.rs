@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::access::{Access, FileVerb, HostFacility, Name, NetVerb, Subject};
+use crate::access::{Access, FileVerb, HostFacility, Name, NetVerb, Subject, UnixVerb};
 use crate::document::{self, DocumentError, Located, Position, Problem, Section, quoted};
 
 use super::pattern::{Pattern, Word};
@@ -177,14 +177,16 @@ impl Reader {
 
 /// What the keys of one rule are about; `None` after a problem.
 fn scopes(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
-    const KINDS: [&str; 11] =
-        ["files", "connect", "listen", "send", "bind", "resolve", "run", "env", "secrets", "host", "own"];
+    const KINDS: [&str; 12] = [
+        "files", "connect", "listen", "send", "bind", "resolve", "unix", "run", "env", "secrets", "host",
+        "own",
+    ];
     let found: Vec<&str> = KINDS.into_iter().filter(|key| section.has(key)).collect();
     let broad = section.boolean("broad").is_some_and(|broad| broad.value);
     let kind = match found[..] {
         [kind] => kind,
         [] => {
-            let message = "a rule has one of `files`, `connect`, `listen`, `send`, `bind`, `resolve`, `run`, `env`, `secrets`, `host` and `own`";
+            let message = "a rule has one of `files`, `connect`, `listen`, `send`, `bind`, `resolve`, `unix`, `run`, `env`, `secrets`, `host` and `own`";
             KINDS.into_iter().for_each(|key| section.ask(key));
             section.report(Problem::new(section.at(), message));
             return None;
@@ -198,6 +200,7 @@ fn scopes(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
     };
     let scopes = match kind {
         "files" => files(section, effect),
+        "unix" => unix(section, effect),
         "run" => run(section),
         "env" => words(section, "env", Word::parse, Scope::Env),
         "secrets" => words(section, "secrets", Pattern::parse, Scope::Secret),
@@ -228,7 +231,7 @@ fn scopes(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
 
 fn is_broad(scope: &Scope) -> bool {
     match scope {
-        Scope::Files { .. } | Scope::Host(_) => false,
+        Scope::Files { .. } | Scope::Unix { .. } | Scope::Host(_) => false,
         Scope::Net { hosts, .. } => hosts.is_broad(),
         Scope::Run { program, args } => {
             let name = program.rsplit('/').next().unwrap_or(program);
@@ -245,13 +248,7 @@ fn is_broad(scope: &Scope) -> bool {
 }
 
 fn files(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
-    let read = |text: &str| -> Result<(Name, Pattern), String> {
-        let (root, pattern) =
-            text.split_once(':').ok_or("write the root's name and a pattern: `data:logs/**`")?;
-        let root = Name::parse(root).map_err(|error| error.to_string())?;
-        Ok((root, Pattern::parse(pattern).map_err(|error| error.to_string())?))
-    };
-    let patterns = section.parsed_list("files", PATTERNS_MAX, read);
+    let patterns = section.parsed_list("files", PATTERNS_MAX, |text| below_root(text, effect));
     let has_verbs = section.has("verbs");
     let verbs = section.parsed_list("verbs", FileVerb::WORDS.len(), |text| {
         FileVerb::of_word(text).ok_or_else(|| {
@@ -272,14 +269,47 @@ fn files(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
         (None, true) => return None,
         (None, false) => Verbs::ALL,
     };
-    let scope = |(root, pattern): (Name, Pattern)| {
-        let pattern = match effect {
-            Effect::Allow => pattern,
-            Effect::Deny => pattern.with_everything_below(),
-        };
-        Scope::Files { root, pattern, verbs, hidden }
-    };
+    let scope = |(root, pattern)| Scope::Files { root, pattern, verbs, hidden };
     Some(patterns?.into_iter().map(|pattern| scope(pattern.value)).collect())
+}
+
+/// `root:pattern`; of a rule that denies, with everything below.
+fn below_root(text: &str, effect: Effect) -> Result<(Name, Pattern), String> {
+    let (root, pattern) =
+        text.split_once(':').ok_or("write the root's name and a pattern: `data:logs/**`")?;
+    let root = Name::parse(root).map_err(|error| error.to_string())?;
+    let pattern = Pattern::parse(pattern).map_err(|error| error.to_string())?;
+    let pattern = match effect {
+        Effect::Allow => pattern,
+        Effect::Deny => pattern.with_everything_below(),
+    };
+    Ok((root, pattern))
+}
+
+fn unix(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
+    let patterns = section.parsed_list("unix", PATTERNS_MAX, |text| below_root(text, effect));
+    let has_verbs = section.has("verbs");
+    let verbs = section.parsed_list("verbs", UnixVerb::WORDS.len(), |text| match text {
+        "connect" => Ok(UnixVerb::Connect),
+        "listen" => Ok(UnixVerb::Listen),
+        _ => Err("write any of connect, listen"),
+    });
+    let hidden = section.boolean("hidden").is_some_and(|hidden| hidden.value);
+    let verbs: Vec<Option<UnixVerb>> = match (verbs, has_verbs) {
+        (Some(verbs), _) if verbs.is_empty() => {
+            section
+                .report(Problem::new(section.at(), "`verbs` names nothing, so the rule would mean nothing"));
+            return None;
+        }
+        (Some(verbs), _) => verbs.into_iter().map(|verb| Some(verb.value)).collect(),
+        (None, true) => return None,
+        (None, false) => vec![None],
+    };
+    let scopes = |(root, pattern): (Name, Pattern)| {
+        let of = move |verb| Scope::Unix { root: root.clone(), pattern: pattern.clone(), verb, hidden };
+        verbs.clone().into_iter().map(of)
+    };
+    Some(patterns?.into_iter().flat_map(|pattern| scopes(pattern.value)).collect())
 }
 
 fn net(section: &mut Section<'_>, key: &'static str, verb: NetVerb) -> Option<Vec<Scope>> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::access::{Access, FileVerb, Name, NetVerb, Subject};
+use crate::access::{Access, AddressKind, FileVerb, Host, Name, NetVerb, Subject, UnixVerb};
 use crate::audit::Record;
 use crate::document::TEXT_BYTES_MAX;
 
@@ -68,6 +68,11 @@ pub enum LearnError {
 struct Rules {
     files: BTreeMap<Vec<FileVerb>, BTreeSet<String>>,
     net: BTreeMap<NetVerb, BTreeMap<String, BTreeSet<u16>>>,
+    /// Names that led to an address of the own network.
+    net_private: BTreeMap<NetVerb, BTreeMap<String, BTreeSet<u16>>>,
+    /// Own ends whose port the system picks.
+    net_any_port: BTreeMap<NetVerb, BTreeSet<String>>,
+    unix: BTreeMap<UnixVerb, BTreeSet<String>>,
     run: BTreeSet<(String, Vec<String>)>,
     env: BTreeSet<String>,
     secrets: BTreeSet<String>,
@@ -176,6 +181,25 @@ impl Rules {
         match access {
             // Those are looked at together.
             Access::File { .. } => {}
+            Access::Net { verb: verb @ (NetVerb::Listen | NetVerb::Bind), host, port: None } => {
+                self.net_any_port.entry(*verb).or_default().insert(format!("{host}:*"));
+            }
+            // A name is a public one unless it is seen where it leads; what a rule for the one says, one for the other repeats.
+            Access::NetAt { verb, name, port, address } => {
+                let net = match AddressKind::of(*address) {
+                    AddressKind::Public => &mut self.net,
+                    AddressKind::Loopback | AddressKind::Private => &mut self.net_private,
+                    // No rule allows it.
+                    AddressKind::Special => return None,
+                };
+                let host = Host::Named(name.clone()).to_string();
+                net.entry(*verb).or_default().entry(host).or_default().insert(port.get());
+            }
+            Access::Unix { verb, path } => {
+                let pattern = file_pattern(path.path.as_str());
+                Pattern::parse(&pattern).ok()?;
+                self.unix.entry(*verb).or_default().insert(format!("{}:{pattern}", path.root));
+            }
             Access::Net { verb, host, port } => {
                 let ports = self.net.entry(*verb).or_default().entry(host.to_string()).or_default();
                 ports.extend(port.map(|port| port.get()));
@@ -243,9 +267,29 @@ impl Rules {
                 rule(&[list("files", &chunk), list("verbs", &verbs)]);
             }
         }
-        for (verb, hosts) in &self.net {
-            let ends: BTreeSet<String> = hosts.iter().flat_map(|(host, ports)| ends(host, ports)).collect();
-            chunks(&ends).iter().for_each(|chunk| rule(&[list(verb.word(), chunk)]));
+        for (is_private, net) in [(false, &self.net), (true, &self.net_private)] {
+            for (verb, hosts) in net {
+                let ends: BTreeSet<String> =
+                    hosts.iter().flat_map(|(host, ports)| ends(host, ports)).collect();
+                for chunk in chunks(&ends) {
+                    let mut lines = vec![list(verb.word(), &chunk)];
+                    lines.extend(is_private.then(|| "private = true".to_owned()));
+                    rule(&lines);
+                }
+            }
+        }
+        for (verb, ends) in &self.net_any_port {
+            chunks(ends).iter().for_each(|chunk| rule(&[list(verb.word(), chunk)]));
+        }
+        for (verb, patterns) in &self.unix {
+            let verbs = list(
+                "verbs",
+                &[match verb {
+                    UnixVerb::Connect => "connect".to_owned(),
+                    UnixVerb::Listen => "listen".to_owned(),
+                }],
+            );
+            chunks(patterns).iter().for_each(|chunk| rule(&[list("unix", chunk), verbs.clone()]));
         }
         for (program, args) in &self.run {
             rule(&[format!("run = {}", toml(program)), list("args", args)]);

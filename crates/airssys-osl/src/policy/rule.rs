@@ -8,19 +8,22 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::access::net;
-use crate::access::{Access, AddressKind, FileVerb, Host, HostError, HostFacility, Name, NetVerb, Port};
+use crate::access::{
+    Access, AddressKind, FileVerb, Host, HostError, HostFacility, Name, NetVerb, Port, UnixVerb,
+};
 
 use super::Effect;
 use super::pattern::{Hidden, Pattern, Word};
 
 /// Kinds of scopes that are not files.
-pub(super) const OTHERS: usize = 6;
+pub(super) const OTHERS: usize = 7;
 
 /// The accesses that a rule covers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Files { root: Name, pattern: Pattern, verbs: Verbs, hidden: bool },
     Net { verb: NetVerb, hosts: Hosts, ports: RangeInclusive<u16>, private: bool },
+    Unix { root: Name, pattern: Pattern, verb: Option<UnixVerb>, hidden: bool },
     Run { program: Arc<str>, args: Args },
     Env(Word),
     Secret(Pattern),
@@ -95,6 +98,7 @@ impl Scope {
             Scope::Secret(_) => Matter::Other(3),
             Scope::Host(_) => Matter::Other(4),
             Scope::Own { .. } => Matter::Other(5),
+            Scope::Unix { .. } => Matter::Other(6),
         }
     }
 
@@ -110,6 +114,7 @@ impl Scope {
             (Scope::Net { verb, hosts, ports, private }, Access::Net { verb: wanted, host, port }) => {
                 let fits = match port {
                     Some(port) => ports.contains(&port.get()),
+                    None if wanted.is_of_own_end() => denies || *ports == (1..=u16::MAX),
                     None => denies || *wanted == NetVerb::Resolve,
                 };
                 verb == wanted
@@ -123,6 +128,36 @@ impl Scope {
                         }
                     }
             }
+            (
+                Scope::Net { verb, hosts, ports, private },
+                Access::NetAt { verb: wanted, name, port, address },
+            ) => {
+                let (named, there) = (Host::Named(name.clone()), Host::of_address(*address));
+                verb == wanted
+                    && ports.contains(&port.get())
+                    && match effect {
+                        Effect::Deny => {
+                            hosts.cover(&named)
+                                || hosts.cover(&there)
+                                || carried(&there).is_some_and(|inside| hosts.cover(&inside))
+                        }
+                        // A rule about addresses says nothing of names: whoever owns one could point it there.
+                        Effect::Allow => {
+                            hosts.cover(&named)
+                                && match AddressKind::of(*address) {
+                                    AddressKind::Public => true,
+                                    AddressKind::Loopback | AddressKind::Private => *private,
+                                    AddressKind::Special => false,
+                                }
+                        }
+                    }
+            }
+            (Scope::Unix { root, pattern, verb, hidden }, Access::Unix { verb: wanted, path }) => {
+                let hidden = if *hidden || denies { Hidden::Matched } else { Hidden::Named };
+                verb.is_none_or(|verb| verb == *wanted)
+                    && *root == path.root
+                    && pattern.matches(path.path.as_str(), hidden)
+            }
             (Scope::Run { program, args }, Access::Run { program: wanted, args: given }) => {
                 program == wanted && args.cover(given, effect)
             }
@@ -135,6 +170,7 @@ impl Scope {
             (
                 Scope::Files { .. }
                 | Scope::Net { .. }
+                | Scope::Unix { .. }
                 | Scope::Run { .. }
                 | Scope::Env(_)
                 | Scope::Secret(_)
@@ -151,12 +187,13 @@ impl<'r> Matter<'r> {
     pub(super) fn of(access: &'r Access) -> Self {
         match access {
             Access::File { path, .. } => Matter::Files(&path.root),
-            Access::Net { .. } => Matter::Other(0),
+            Access::Net { .. } | Access::NetAt { .. } => Matter::Other(0),
             Access::Run { .. } => Matter::Other(1),
             Access::Env { .. } => Matter::Other(2),
             Access::Secret { .. } => Matter::Other(3),
             Access::Host { .. } => Matter::Other(4),
             Access::Own { .. } => Matter::Other(5),
+            Access::Unix { .. } => Matter::Other(6),
         }
     }
 }
@@ -317,6 +354,10 @@ impl fmt::Display for Scope {
                     }
                 }
                 f.write_str(if *private { " private" } else { "" })
+            }
+            Scope::Unix { root, pattern, verb, hidden } => {
+                let word = verb.map_or("unix", UnixVerb::word);
+                write!(f, "{word} {root}:{pattern}{}", if *hidden { " hidden" } else { "" })
             }
             Scope::Run { program, args } => {
                 write!(f, "run {}", program.escape_debug())?;

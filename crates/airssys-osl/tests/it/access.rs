@@ -234,7 +234,13 @@ fn an_access_reads_as_it_is_shown() {
         "list data:.",
         "connect api.example.com:443",
         "connect [::1]:80",
+        "connect api.example.com:443 at 93.184.216.34",
+        "send api.example.com:53 at [2606:4700::1]",
+        "listen 127.0.0.1:*",
+        "bind [::]:*",
         "resolve example.com",
+        "unix-connect run:a/b.sock",
+        "unix-listen run:.",
         "run /usr/bin/git \"status\" \"--short\"",
         "run /bin/echo \"two words\" \"a \\\"quote\\\"\" \"\"",
         "env LANG",
@@ -247,6 +253,17 @@ fn an_access_reads_as_it_is_shown() {
     }
     for text in ["", "read", "fly data:a", "run git", "run", "host moon", "own a", "run /bin/x \"a"] {
         assert!(matches!(Access::parse(text), Err(AccessError::Verb | AccessError::Shape)), "{text}");
+    }
+    for text in [
+        "connect 1.1.1.1:443 at 1.1.1.1",
+        "connect a.example:443 at b.example",
+        "connect a.example at 1.1.1.1",
+        "connect a.example:*",
+        "listen a.example:443 at 1.1.1.1",
+        "resolve a.example at 1.1.1.1",
+        "unix-connect /run/docker.sock",
+    ] {
+        assert!(Access::parse(text).is_err(), "{text}");
     }
     assert!(matches!(Access::parse("read a"), Err(AccessError::Path(PathError::NoRoot))));
 }

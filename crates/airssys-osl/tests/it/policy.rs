@@ -343,6 +343,78 @@ fn e4_a_rule_for_names_or_for_all_reaches_public_addresses_only() {
 }
 
 #[test]
+fn e6_a_rule_for_a_name_reaches_where_the_name_leads_if_that_is_public_or_said() {
+    let rules = "[[subject.allow]]\nconnect = [\"a.example:443\"]\n[[subject.allow]]\nconnect = [\"*.lan:443\"]\nprivate = true\n[[subject.allow]]\nconnect = [\"10.0.0.0/8:443\"]\n[[subject.deny]]\nconnect = [\"169.254.0.0/16:*\", \"9.9.9.9:*\"]";
+    check(
+        &tool(rules),
+        &[
+            "connect a.example:443 at 1.1.1.1",
+            "connect a.example:443 at [2606:4700::1]",
+            "connect b.lan:443 at 127.0.0.1",
+            "connect b.lan:443 at [fd12::1]",
+            "connect b.lan:443 at 1.1.1.1",
+        ],
+        &[
+            "connect a.example:443 at 127.0.0.1",
+            "connect a.example:443 at [::ffff:127.0.0.1]",
+            "connect a.example:443 at [64:ff9b::a00:1]",
+            "connect a.example:443 at 9.9.9.9",
+            "connect a.example:444 at 1.1.1.1",
+            "send a.example:443 at 1.1.1.1",
+            // The address may be connected to, and not by whoever owns the name.
+            "connect a.example:443 at 10.0.0.1",
+            "connect c.example:443 at 10.0.0.1",
+            "connect c.example:443 at 1.1.1.1",
+            "connect b.lan:443 at 169.254.169.254",
+            "connect b.lan:443 at [64:ff9b::a9fe:a9fe]",
+            "connect b.lan:443 at 0.0.0.0",
+            "connect b.lan:443 at [::]",
+            "connect b.lan:443 at 224.0.0.1",
+        ],
+    );
+}
+
+#[test]
+fn e14_any_port_is_allowed_where_all_are_and_denied_where_one_is() {
+    check(
+        &tool("[[subject.allow]]\nlisten = [\"127.0.0.1:*\", \"127.0.0.2:1-65534\"]"),
+        &["listen 127.0.0.1:*", "listen 127.0.0.1:80"],
+        &["listen 127.0.0.2:*", "bind 127.0.0.1:*", "listen 0.0.0.0:*"],
+    );
+    let denies = tool("[[subject.allow]]\nlisten = [\"127.0.0.1:*\"]\n[[subject.deny]]\nlisten = [\"*:22\"]");
+    check(&denies, &["listen 127.0.0.1:23"], &["listen 127.0.0.1:*", "listen 127.0.0.1:22"]);
+}
+
+#[test]
+fn a16_a_rule_about_files_says_nothing_of_sockets_nor_the_other_way_round() {
+    let policy = tool(
+        "[[subject.allow]]\nfiles = [\"run:**\"]\nhidden = true\n[[subject.allow]]\nunix = [\"app:*\"]\nverbs = [\"connect\"]\n[[subject.allow]]\nunix = [\"own:**\"]\n[[subject.deny]]\nunix = [\"own:private\"]",
+    );
+    check(
+        &policy,
+        &["read run:docker.sock", "unix-connect app:a", "unix-connect own:a/b", "unix-listen own:a/b"],
+        &[
+            "unix-connect run:docker.sock",
+            "unix-listen run:docker.sock",
+            "read app:a",
+            "write own:a/b",
+            "unix-listen app:a",
+            "unix-connect app:a/b",
+            "unix-connect app:.a",
+            "unix-connect own:private/x",
+            "unix-listen own:private",
+        ],
+    );
+    let rule = |text: &str| format!("[[subject]]\nname = \"t\"\n[[subject.allow]]\n{text}");
+    refused(&rule("unix = [\"app:*\"]\nverbs = [\"read\"]"), 6, "connect, listen");
+    refused(&rule("unix = [\"app:*\"]\nverbs = []"), 4, "names nothing");
+    refused(&rule("unix = [\"/run/docker.sock\"]"), 5, "root's name");
+    let shown =
+        policy.grants(&Subject::parse("tool").unwrap()).into_iter().map(|id| policy.rule(id).to_string());
+    assert!(shown.into_iter().any(|rule| rule.starts_with("allow unix-connect app:* (")));
+}
+
+#[test]
 fn e16_a_rule_for_one_version_of_the_protocol_says_nothing_of_the_other() {
     let policy = tool("[[subject.allow]]\nconnect = [\"1.1.1.1:443\", \"1.0.0.0/8:53\"]");
     check(
