@@ -4,7 +4,7 @@
 //! not run. One step may skip itself: rebuilding guests needs a compiler for them, which a machine with Rust alone has
 //! not. Where the variable CI is set nothing skips itself.
 
-use crate::{deny, examples, guests, program, tidy};
+use crate::{deny, examples, fuzz, guests, program, tidy};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,12 +19,22 @@ enum Step {
     Tests,
     Doc,
     Deny,
+    Fuzz,
     Guests,
     Examples,
 }
 
-const STEPS: [Step; 8] =
-    [Step::Fmt, Step::Tidy, Step::Clippy, Step::Tests, Step::Doc, Step::Deny, Step::Guests, Step::Examples];
+const STEPS: [Step; 9] = [
+    Step::Fmt,
+    Step::Tidy,
+    Step::Clippy,
+    Step::Tests,
+    Step::Doc,
+    Step::Deny,
+    Step::Fuzz,
+    Step::Guests,
+    Step::Examples,
+];
 
 impl Step {
     fn name(self) -> &'static str {
@@ -35,6 +45,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Doc => "doc",
             Self::Deny => "deny",
+            Self::Fuzz => "fuzz",
             Self::Guests => "guests",
             Self::Examples => "examples",
         }
@@ -48,6 +59,7 @@ impl Step {
             Self::Tests => "every test passes, documentation examples too",
             Self::Doc => "the documentation builds without a warning",
             Self::Deny => "dependencies have known licences and come from the registry",
+            Self::Fuzz => "a minute of inputs that nobody thought of breaks no reader",
             Self::Guests => "guests rebuilt from source pass the tests that the prebuilt ones pass",
             Self::Examples => "the README's example runs to the end and its figures add up",
         }
@@ -61,6 +73,10 @@ impl Step {
             Self::Tests => "run the failing test alone: `cargo test -p CRATE --test it NAME`",
             Self::Doc => "mend the links and examples named above",
             Self::Deny => "drop the dependency, or change deny.toml and say why in the commit",
+            Self::Fuzz => {
+                "the input lies in target/fuzz/found: give its path to the program of the target, mend the code, and keep \
+                 the input as a seed in fuzz/seeds"
+            }
             Self::Guests => {
                 "if it did not build: CONTRIBUTING.md lists what a rebuild needs (`--skip guests` runs the rest without); \
                  if a test failed: the source and the prebuilt guest differ, so run `cargo xtask guests` and commit"
@@ -89,6 +105,7 @@ impl Step {
                     .env("RUSTDOCFLAGS", "-D warnings"),
             ),
             Self::Deny => deny::check(root, deny::Advisories::Leave),
+            Self::Fuzz => fuzz::check(root),
             Self::Guests => return rebuilt_guests(context),
             Self::Examples => examples::check(root),
         };
@@ -104,9 +121,10 @@ enum Done {
     Skipped(String),
 }
 
-/// Guests and examples are workspaces of their own, so cargo must be told of each.
+/// Guests, examples and fuzz targets are workspaces of their own, so cargo must be told of each.
 fn formatted(root: &Path) -> anyhow::Result<()> {
-    let mut manifests = vec![root.join("Cargo.toml"), root.join("guests/Cargo.toml")];
+    let mut manifests =
+        vec![root.join("Cargo.toml"), root.join("fuzz/Cargo.toml"), root.join("guests/Cargo.toml")];
     for entry in root.join("examples").read_dir().context("list the examples")? {
         manifests.push(entry.context("list the examples")?.path().join("Cargo.toml"));
     }

@@ -14,6 +14,7 @@
 mod ci;
 mod deny;
 mod examples;
+mod fuzz;
 mod guests;
 mod log;
 mod program;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
   ci [--only STEP,..] [--skip STEP,..]   every check, in order, stopping at the first failure
   tidy                                   the rules that no compiler knows
   deny [--advisories]                    licences, bans and sources of the dependencies
+  fuzz [TARGET..] [--seconds N]          the fuzz targets, 60 seconds each unless said otherwise
   guests [--check] [NAME..]              build the prebuilt guests, or compare them with their sources
   polyglot                               build the guests that are not Rust
   log --lines N [--malformed PART]       write an access log for the example
@@ -52,6 +54,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         "ci" => ci::main(&root, rest),
         "tidy" => tidy::main(&root, rest),
         "deny" => deny::main(&root, rest),
+        "fuzz" => fuzz::main(&root, rest),
         "guests" => guests::main(&root, rest),
         "log" => log::main(rest),
         "polyglot" => guests::polyglot(&root, rest),

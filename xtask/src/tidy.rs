@@ -3,6 +3,7 @@
 //! A check reads the files that git tracks and returns findings; a finding says where, what, and what to do about it.
 //! The invariants in docs/architecture.md name these checks, and the check `invariants` holds the two lists together.
 
+mod attacks;
 mod doors;
 mod guests;
 mod imports;
@@ -66,6 +67,7 @@ static CHECKS: &[Check] = &[
     Check { name: "guests-tested", run: Run::Tree(guests::findings) },
     Check { name: "guests-fresh", run: Run::Root(guests_are_fresh) },
     Check { name: "invariants", run: Run::Tree(every_invariant_is_checked) },
+    Check { name: "attacks", run: Run::Tree(attacks::findings) },
     Check { name: "readme-commands", run: Run::Tree(readme::findings) },
 ];
 

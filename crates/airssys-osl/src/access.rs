@@ -6,6 +6,7 @@
 
 pub(crate) mod net;
 mod path;
+mod shown;
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,11 +5,24 @@
 //! folder can write a whole log anew, or remove its beginning or its end. That shows only beside a [`Head`] that was kept
 //! elsewhere. Lines lie in segments, files of bounded size that are never written again once the next has begun.
 //!
+//! With a [`SecretKey`] the writer signs the newest record now and then, at the end of each segment, and when it closes; then
+//! [`verify_signed`] finds whatever somebody without the key wrote anew, up to the last checkpoint that it sees.
+//!
+//! Denials that come in a storm are counted: of those that say the same within 10 seconds the first 100 are written in full,
+//! and of one subject 1,000 that say something else; how many more there were is one record, of the kind `denials`, at the end
+//! of that time, of the segment, or of the log. What is counted and not written when a process is killed is lost.
+//!
 //! One thread writes. Whoever records waits until the line is on the disk; a record that cannot be written is an error, and
 //! then nothing may be done. With [`Durability::Async`] nobody waits as long as writing succeeds. Records that were lost when
 //! nobody waited are counted in the next one that is written. A log has one writer: the folder is locked while it is open.
 
 mod chain;
+mod clock;
+mod ocsf;
+mod query;
+mod reader;
+mod sign;
+mod storm;
 mod verify;
 mod writer;
 
@@ -18,12 +31,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::access::{Access, Subject};
+use crate::fields::Fields;
 use crate::fs::{FsError, Root};
 use crate::lock::{FileLock, LockError};
 
 use chain::Draft;
 pub use chain::Head;
-pub use verify::{Broken, Flaw, Sound, verify};
+pub(crate) use clock::uptime;
+pub use ocsf::Export;
+pub use query::{AccessLike, Query, QueryError};
+pub use reader::{Reader, Record};
+pub use sign::{KeyError, PublicKey, SecretKey};
+pub use verify::{Broken, Flaw, Sound, verify, verify_signed};
 use writer::Writer;
 
 /// The file that says who writes.
@@ -97,6 +116,9 @@ pub enum AuditError {
         #[source]
         source: Arc<std::io::Error>,
     },
+    /// The system gives no randomness to name this opening of the log by.
+    #[error("begin to write the audit log")]
+    Run(#[source] std::io::Error),
     /// The thread that writes could not be started or has ended.
     #[error("the audit log's writer is gone")]
     WriterGone,
@@ -106,7 +128,24 @@ pub enum AuditError {
 #[derive(Clone, Copy)]
 pub(crate) enum Said<'s> {
     /// It is permitted, and about to be done.
-    Intent { subject: &'s Subject, accesses: &'s [Access], rules: &'s dyn fmt::Display, operation: &'s str },
+    Intent {
+        subject: &'s Subject,
+        accesses: &'s [Access],
+        rules: &'s dyn fmt::Display,
+        operation: &'s str,
+        policy: &'s str,
+        fields: &'s Fields<'s>,
+    },
+    /// The policy denies it, and it is permitted because its subject is being observed.
+    Observed {
+        subject: &'s Subject,
+        accesses: &'s [Access],
+        denied: &'s dyn fmt::Display,
+        rule: &'s dyn fmt::Display,
+        operation: &'s str,
+        policy: &'s str,
+        fields: &'s Fields<'s>,
+    },
     /// It is denied.
     Denial {
         subject: &'s Subject,
@@ -114,9 +153,20 @@ pub(crate) enum Said<'s> {
         denied: &'s dyn fmt::Display,
         rule: &'s dyn fmt::Display,
         operation: &'s str,
+        policy: &'s str,
+        fields: &'s Fields<'s>,
     },
     /// What came of an intent.
     Outcome { of: Seq, outcome: Outcome<'s> },
+    /// Something happened to the gate itself.
+    Notice { kind: &'static str, fields: &'s [(&'static str, Value<'s>)] },
+}
+
+/// What a field of a record says.
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'s> {
+    Text(&'s dyn fmt::Display),
+    Number(u64),
 }
 
 /// How an operation ended.
@@ -129,11 +179,31 @@ pub(crate) enum Outcome<'s> {
 }
 
 impl AuditLog {
-    /// Opens the log in a folder, which should be private and used for nothing else, and continues it. A line that a crash
-    /// cut short is removed, and a record says so.
+    /// Opens the log in a folder, which has to be private and should be used for nothing else, and continues it. A line that a
+    /// crash cut short is removed, and a record says so.
     pub fn open(folder: &Root, options: AuditOptions) -> Result<Self, AuditError> {
+        Self::open_with(folder, options, None)
+    }
+
+    /// As [`AuditLog::open`], and signs: at least every `every` records, 1 to 65,536, at the end of each segment, and when it
+    /// is opened and closed.
+    pub fn open_signed(
+        folder: &Root,
+        options: AuditOptions,
+        key: SecretKey,
+        every: u64,
+    ) -> Result<Self, AuditError> {
+        Self::open_with(folder, options, Some(sign::Signer::new(key, every)))
+    }
+
+    fn open_with(
+        folder: &Root,
+        options: AuditOptions,
+        signer: Option<sign::Signer>,
+    ) -> Result<Self, AuditError> {
+        folder.check_private()?;
         let lock = FileLock::try_lock(folder, LOCK.as_ref())?;
-        Writer::open(folder, lock, options).map(|writer| Self(Arc::new(writer)))
+        Writer::open(folder, lock, options, signer).map(|writer| Self(Arc::new(writer)))
     }
 
     /// The newest record on the disk, to be kept where whoever can write the log cannot: with it [`verify`] sees that the end
@@ -152,8 +222,15 @@ impl AuditLog {
         self.0.lose();
     }
 
-    /// Records, and returns when the record is written as the log's durability has it.
+    /// Records, and returns when the record is written as the log's durability has it. A denial in a storm is counted; then
+    /// the number is that of the latest one like it.
     pub(crate) fn record(&self, said: Said<'_>) -> Result<Seq, AuditError> {
-        self.0.record(&Draft::new(&said))
+        let draft = Draft::new(&said);
+        match said {
+            Said::Denial { subject, .. } => self.0.record_denial(subject, &draft),
+            Said::Intent { .. } | Said::Observed { .. } | Said::Outcome { .. } | Said::Notice { .. } => {
+                self.0.record(&draft)
+            }
+        }
     }
 }

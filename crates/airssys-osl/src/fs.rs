@@ -380,16 +380,23 @@ impl Root {
     }
 
     fn checked_private(dir: Dir, label: PathBuf) -> Result<Self, FsError> {
-        let metadata = dir.dir_metadata().map_err(|source| FsError::of("open", label.clone(), source))?;
+        let root = Root { dir, label, hard_links: HardLinks::Refused, mounts: Mounts::Refused };
+        root.check_private()?;
+        Ok(root)
+    }
+
+    /// Whether only this user may enter.
+    pub(crate) fn check_private(&self) -> Result<(), FsError> {
+        let metadata = self.dir.dir_metadata().map_err(|source| self.fail("open", ".".as_ref(), source))?;
         let mode = metadata.mode() & 0o777;
         let exposure = if metadata.uid() != rustix::process::geteuid().as_raw() {
             Exposure::OwnedBy { owner: metadata.uid() }
         } else if mode & 0o077 != 0 {
             Exposure::Open { mode }
         } else {
-            return Ok(Root { dir, label, hard_links: HardLinks::Refused, mounts: Mounts::Refused });
+            return Ok(());
         };
-        Err(FsError::Exposed { path: label, exposure })
+        Err(FsError::Exposed { path: self.label.clone(), exposure })
     }
 }
 

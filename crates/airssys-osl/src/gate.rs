@@ -4,34 +4,64 @@
 //! copied, and what performs an operation takes it by value. Every access of an operation is decided; one that is denied
 //! denies the operation. When the log cannot be written nothing is permitted.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-
-use arc_swap::ArcSwap;
+use std::time::Duration;
 
 use crate::access::{Access, Subject};
-use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq};
-use crate::policy::{Decision, Policy};
+use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq, Value};
+use crate::fields::{Fields, shown};
+use crate::pipeline::{self, Ending, Layer, LayerRefusal, Passed};
+use crate::policy::{
+    Decision, Generation, InUse, Lenience, ObserveError, Observed, Observing, Policy, RuleId,
+};
 
 /// Accesses of one operation.
 const ACCESSES_MAX: usize = 1024;
+/// Operations of one batch.
+const BATCH_MAX: usize = 1024;
 
 /// Something that is done to the system, or by a user's own means, with all accesses that it makes.
 ///
 /// Whoever writes one sees to it that the accesses are those of the very thing that [`Permit`] gives back to be performed.
-pub trait Operation {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no operation that a gate can decide about",
+    note = "a struct with `#[derive(Operation)]` is made one by `Prepared::of(..)`"
+)]
+pub trait Operation: Send {
     /// What it is called in records, such as `fs.read`.
     fn name(&self) -> &'static str;
     /// Every access it makes, 1 to 1,024. One without any, or with more, is denied.
     fn accesses(&self) -> &[Access];
+
+    /// What a record says of it beside its accesses. Nothing, unless it is said.
+    fn fields(&self, _fields: &mut Fields<'_>) {}
+
+    /// Whether one argument of a program that it starts is not to be read in records. What is decided about is the argument
+    /// itself, and everything else of the access is shown.
+    fn is_secret(&self, _access: &Access, _argument: usize) -> bool {
+        false
+    }
+
+    /// The most bytes it moves, for quotas.
+    fn bytes_max(&self) -> u64 {
+        0
+    }
+
+    /// The operation itself, if layers may change it before it is decided. What it gives out must keep the accesses true.
+    fn as_any_mut(&mut self) -> Option<&mut dyn Any> {
+        None
+    }
 }
 
 /// Who may do what, and the log of it. Cheap to clone.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub struct Gate(Arc<Inner>, Option<Arc<[Layer]>>);
 
 struct Inner {
-    policy: ArcSwap<Policy>,
+    policy: InUse,
+    observing: Observing,
     log: AuditLog,
 }
 
@@ -48,6 +78,7 @@ pub struct Ticket {
     log: AuditLog,
     of: Seq,
     is_said: bool,
+    passed: Passed,
 }
 
 /// An operation that was not allowed, given back.
@@ -85,9 +116,26 @@ pub enum Refusal {
     /// No rule allows it.
     #[error("no rule allows it")]
     NoRule,
+    /// A layer before the gate did not pass it on.
+    #[error(transparent)]
+    Layer(Box<LayerRefusal>),
+    /// Too many operations are to be decided as one.
+    #[error("a batch of {len} operations: at most {max} are decided as one")]
+    Batch {
+        /// How many they are.
+        len: usize,
+        /// The bound.
+        max: usize,
+    },
     /// The log cannot be written, so nothing is done.
     #[error(transparent)]
     Log(#[from] AuditError),
+}
+
+impl From<LayerRefusal> for Refusal {
+    fn from(refusal: LayerRefusal) -> Self {
+        Refusal::Layer(Box::new(refusal))
+    }
 }
 
 struct Because<'r>(&'r Refusal);
@@ -95,7 +143,7 @@ struct Because<'r>(&'r Refusal);
 impl fmt::Display for Because<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Refusal::Rule { .. } | Refusal::NoRule => Ok(()),
+            Refusal::Rule { .. } | Refusal::NoRule | Refusal::Layer(_) | Refusal::Batch { .. } => Ok(()),
             Refusal::Log(_) => f.write_str(" while the audit log cannot be written"),
         }
     }
@@ -119,17 +167,76 @@ impl<O> fmt::Debug for Denied<O> {
 impl Gate {
     /// A gate that decides by this policy and writes to this log.
     pub fn new(policy: Policy, log: AuditLog) -> Self {
-        Self(Arc::new(Inner { policy: ArcSwap::from_pointee(policy), log }))
+        let inner = Inner { policy: InUse::new(policy), observing: Observing::default(), log };
+        Self(Arc::new(inner), None)
     }
 
-    /// Decides by this policy from now on. Permits that were handed out stay good.
-    pub fn replace_policy(&self, policy: Policy) {
-        self.0.policy.store(Arc::new(policy));
+    /// Decides by this policy from now on, and returns its generation. Permits that were handed out stay good. It is used also
+    /// when the log does not take the record of it: what is taken away is away, and without a log nothing is permitted anyway.
+    pub fn replace_policy(&self, policy: Policy) -> u64 {
+        let (rules, digest) = (policy.rules_len() as u64, policy.digest());
+        let current = self.0.policy.replace(policy);
+        let fields: [(&'static str, Value<'_>); 3] = [
+            ("policy", Value::Text(&current.label)),
+            ("digest", Value::Text(&digest)),
+            ("rules", Value::Number(rules)),
+        ];
+        self.tell("policy", &fields);
+        current.generation
     }
 
     /// The policy it decides by.
     pub fn policy(&self) -> Arc<Policy> {
-        self.0.policy.load_full()
+        self.0.policy.load().policy.clone()
+    }
+
+    /// The number of the policy it decides by: 1 for the first of this gate, one more for each after it. Records show it with
+    /// the beginning of the policy's digest.
+    pub fn generation(&self) -> u64 {
+        self.0.policy.load().generation
+    }
+
+    /// Permits for a while what the policy would deny this subject, and records each such operation as `observed` with the
+    /// rule. Only who holds the gate can switch this on: no policy, no variable and no default does. It ends by itself, with
+    /// [`Gate::enforce`], and with the gate. What stays denied: all that the log does not take, operations without accesses or
+    /// with too many, and what a rule denies unless `lenience` says otherwise. Observing anew begins anew.
+    pub fn observe(&self, subject: &Subject, lenience: Lenience, time: Duration) -> Result<(), ObserveError> {
+        self.0.observing.check(subject, time)?;
+        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let fields: [(&'static str, Value<'_>); 3] = [
+            ("subject", Value::Text(subject)),
+            ("lenience", Value::Text(&lenience)),
+            ("for_ms", Value::Number(time_ms)),
+        ];
+        self.0.log.record(Said::Notice { kind: "observe", fields: &fields })?;
+        self.0.observing.begin(subject, lenience, time)
+    }
+
+    /// Ends observing; true if this subject was being observed.
+    pub fn enforce(&self, subject: &Subject) -> bool {
+        let was_observed = self.0.observing.end(subject);
+        if was_observed {
+            self.tell("enforce", &[("subject", Value::Text(subject))]);
+        }
+        was_observed
+    }
+
+    /// Who is being observed now, sorted, for a banner that nobody overlooks.
+    pub fn observed(&self) -> Vec<Observed> {
+        self.0.observing.now()
+    }
+
+    /// How many operations were permitted only because their subject was being observed.
+    pub fn observed_len(&self) -> u64 {
+        self.0.observing.permitted()
+    }
+
+    /// Records what happened to the gate itself and cannot be undone; if that fails, the next record says that one is missing.
+    pub(crate) fn tell(&self, kind: &'static str, fields: &[(&'static str, Value<'_>)]) {
+        if let Err(error) = self.0.log.record(Said::Notice { kind, fields }) {
+            self.0.log.lose();
+            tracing::error!(kind, %error, "what happened to the gate is not in the audit log");
+        }
     }
 
     /// Its log.
@@ -139,76 +246,288 @@ impl Gate {
 
     /// Decides about an operation and records the decision. Waits for the log as the log's durability says, so call it where
     /// blocking is allowed unless that is asynchronous.
-    pub fn admit<O: Operation>(&self, subject: &Subject, operation: O) -> Result<Permit<O>, Denied<O>> {
-        let policy = self.0.policy.load();
-        let (accesses, name) = (operation.accesses(), operation.name());
-        let mut rules = Rules { policy: &policy, ids: [None; 4], more: 0 };
-        let is_askable = (1..=ACCESSES_MAX).contains(&accesses.len());
-        let mut refused = (!is_askable).then_some((Denial::Number(accesses.len()), None));
-        for access in accesses.iter().take(ACCESSES_MAX) {
-            match policy.decide(subject, access) {
-                Decision::Allowed(rule) => rules.push(rule),
-                Decision::Denied(rule) => {
-                    refused = Some((Denial::Access(access.clone()), rule));
-                    break;
-                }
-            }
+    pub fn admit<O: Operation>(&self, subject: &Subject, mut operation: O) -> Result<Permit<O>, Denied<O>> {
+        match pipeline::pass(self.1.as_ref(), subject, &mut operation) {
+            Ok(passed) => self.decide(subject, operation, passed),
+            Err(refusal) => Err(self.refuse(subject, operation, refusal.into())),
         }
-        let Some((access, rule)) = refused else {
-            let said = Said::Intent { subject, accesses, rules: &rules, operation: name };
-            return match self.0.log.record(said) {
+    }
+
+    /// Decides about an operation in its last form, and records that.
+    fn decide<O: Operation>(
+        &self,
+        subject: &Subject,
+        operation: O,
+        passed: Passed,
+    ) -> Result<Permit<O>, Denied<O>> {
+        let current = self.0.policy.load();
+        // Asked for once, so that what is decided is what is recorded.
+        let accesses = operation.accesses();
+        let (access, why) = match self.judge(&current, subject, accesses) {
+            Ok(allowed) => match self.record_intent(subject, &operation, accesses, &passed, &allowed) {
                 Ok(of) => {
-                    let ticket = Ticket { log: self.0.log.clone(), of, is_said: false };
-                    Ok(Permit { operation, ticket })
+                    let ticket = Ticket { log: self.0.log.clone(), of, is_said: false, passed };
+                    return Ok(Permit { operation, ticket });
                 }
-                Err(error) => {
-                    let access = Denial::Access(accesses[0].clone());
-                    Err(Denied { operation, access, why: Refusal::Log(error) })
-                }
-            };
+                Err(error) => (self.denial(&operation, accesses, 0), Refusal::Log(error)),
+            },
+            Err((index, rule)) => {
+                let denied = Refused { policy: &current.label, index, why: refusal(&current.policy, rule) };
+                self.record_denial(subject, &operation, accesses, denied, None)
+            }
         };
-        let why = match rule {
-            Some(rule) => Refusal::Rule { rule: policy.rule(rule).to_string() },
-            None => Refusal::NoRule,
+        Err(Denied { operation, access, why })
+    }
+
+    fn record_intent(
+        &self,
+        subject: &Subject,
+        operation: &impl Operation,
+        accesses: &[Access],
+        passed: &Passed,
+        allowed: &Allowed<'_>,
+    ) -> Result<Seq, AuditError> {
+        let policy = &*allowed.by.label;
+        let fields = &Fields::of(operation, passed.redactions());
+        let Some((index, rule)) = allowed.observed else {
+            let accesses = &*shown(operation, accesses, passed.redactions());
+            let (operation, rules) = (operation.name(), &allowed.rules);
+            return self.0.log.record(Said::Intent { subject, accesses, rules, operation, policy, fields });
         };
+        let denied = &self.denial(operation, accesses, index);
+        let rule = &refusal(&allowed.by.policy, rule);
+        let accesses = &*shown(operation, accesses, passed.redactions());
+        let operation = operation.name();
+        let said = Said::Observed { subject, accesses, denied, rule, operation, policy, fields };
+        let seq = self.0.log.record(said)?;
+        self.0.observing.count(subject);
+        Ok(seq)
+    }
+
+    /// Records that an operation is denied: what is denied, and why, which is the log if that cannot be written.
+    fn record_denial(
+        &self,
+        subject: &Subject,
+        operation: &impl Operation,
+        accesses: &[Access],
+        Refused { policy, index, why }: Refused<'_>,
+        batch_len: Option<usize>,
+    ) -> (Denial, Refusal) {
+        let redactions = pipeline::redactions(self.1.as_ref());
+        let access = self.denial(operation, accesses, index);
+        // One more than may be shows that there are too many.
+        let accesses = shown(operation, &accesses[..accesses.len().min(ACCESSES_MAX + 1)], redactions);
+        let mut fields = Fields::of(operation, redactions);
+        fields.batch(batch_len);
+        let (denied, fields, operation) = (&access, &fields, operation.name());
         let deny =
-            |accesses| Said::Denial { subject, accesses, denied: &access, rule: &why, operation: name };
-        let told = match self.0.log.record(deny(accesses)) {
+            |accesses| Said::Denial { subject, accesses, denied, rule: &why, operation, policy, fields };
+        let told = match self.0.log.record(deny(&accesses)) {
             // Too much to say in full; that it was denied is said all the same.
             Err(AuditError::TooLarge { .. }) => self.0.log.record(deny(&[])),
             told => told,
         };
         let why = told.map_or_else(Refusal::Log, |_| why);
-        Err(Denied { operation, access, why })
+        (access, why)
+    }
+
+    /// What was denied, as it may be shown: the access at this place, or all if there are none or too many.
+    fn denial(&self, operation: &impl Operation, accesses: &[Access], index: usize) -> Denial {
+        match accesses.get(index) {
+            Some(access) if accesses.len() <= ACCESSES_MAX => {
+                let access = std::slice::from_ref(access);
+                Denial::Access(shown(operation, access, pipeline::redactions(self.1.as_ref()))[0].clone())
+            }
+            Some(_) | None => Denial::Number(accesses.len()),
+        }
+    }
+}
+
+/// Why an operation may be done.
+struct Allowed<'p> {
+    by: &'p Generation,
+    rules: Rules<'p>,
+    /// The place of the first access that is permitted only because its subject is being observed, and the rule against it.
+    observed: Option<(usize, Option<RuleId>)>,
+}
+
+/// Why an operation may not be done: because of the access at this place.
+struct Refused<'p> {
+    policy: &'p str,
+    index: usize,
+    why: Refusal,
+}
+
+impl Gate {
+    /// What allows all accesses of an operation, or the place of the first that is denied and the rule.
+    fn judge<'p>(
+        &self,
+        by: &'p Generation,
+        subject: &Subject,
+        accesses: &[Access],
+    ) -> Result<Allowed<'p>, (usize, Option<RuleId>)> {
+        if !(1..=ACCESSES_MAX).contains(&accesses.len()) {
+            return Err((0, None));
+        }
+        let rules = Rules { policy: &by.policy, ids: [None; 4], more: 0 };
+        let mut allowed = Allowed { by, rules, observed: None };
+        for (index, access) in accesses.iter().enumerate() {
+            match by.policy.decide(subject, access) {
+                Decision::Allowed(rule) => allowed.rules.push(rule),
+                Decision::Denied(rule) if self.0.observing.permits(subject, rule) => {
+                    allowed.observed.get_or_insert((index, rule));
+                }
+                Decision::Denied(rule) => return Err((index, rule)),
+            }
+        }
+        Ok(allowed)
+    }
+}
+
+fn refusal(policy: &Policy, rule: Option<RuleId>) -> Refusal {
+    match rule {
+        Some(rule) => Refusal::Rule { rule: policy.rule(rule).to_string() },
+        None => Refusal::NoRule,
+    }
+}
+
+impl Gate {
+    /// The same gate, with these layers before it, the first outermost. Layers that it has already come after them. What was
+    /// cloned before has none of these.
+    pub fn with_layers(&self, layers: impl IntoIterator<Item = Layer>) -> Self {
+        let present = self.1.iter().flat_map(|layers| layers.iter()).cloned();
+        Self(self.0.clone(), Some(layers.into_iter().chain(present).collect()))
+    }
+
+    /// Records a denial that is not the policy's.
+    fn refuse<O: Operation>(&self, subject: &Subject, operation: O, why: Refusal) -> Denied<O> {
+        let policy = &*self.0.policy.load().label;
+        let refused = Refused { policy, index: 0, why };
+        let (access, why) = self.record_denial(subject, &operation, operation.accesses(), refused, None);
+        Denied { operation, access, why }
+    }
+
+    /// As [`Gate::refuse`], for tasks.
+    pub(crate) async fn refuse_from_task<O: Operation + 'static>(
+        &self,
+        subject: &Subject,
+        operation: O,
+        why: Refusal,
+    ) -> Denied<O> {
+        let subject = subject.clone();
+        self.apart(move |gate| gate.refuse(&subject, operation, why)).await
+    }
+
+    /// Decides about many operations as one: all are permitted, or none. All are decided by one policy. If one is denied there
+    /// is one record of that, which names its access, the rule and how many operations there were; if none is, each has its
+    /// record and its outcome. At most 1,024.
+    pub fn admit_all<O: Operation>(
+        &self,
+        subject: &Subject,
+        mut operations: Vec<O>,
+    ) -> Result<Vec<Permit<O>>, Box<Denied<Vec<O>>>> {
+        let current = self.0.policy.load();
+        let mut passed = Vec::with_capacity(operations.len().min(BATCH_MAX));
+        match self.judge_all(&current, subject, &mut operations, &mut passed) {
+            Ok(allowed) => self.permit_all(subject, operations, passed, allowed),
+            Err((place, index, why)) => {
+                let (operation, len) = (&operations[place], Some(operations.len()));
+                let refused = Refused { policy: &current.label, index, why };
+                let (access, why) =
+                    self.record_denial(subject, operation, operation.accesses(), refused, len);
+                Err(Box::new(Denied { operation: operations, access, why }))
+            }
+        }
+    }
+
+    /// The rules that allow each operation, or the place of the first that is not, that of its access, and why.
+    fn judge_all<'p, O: Operation>(
+        &self,
+        current: &'p Generation,
+        subject: &Subject,
+        operations: &mut [O],
+        passed: &mut Vec<Passed>,
+    ) -> Result<Vec<Allowed<'p>>, (usize, usize, Refusal)> {
+        let len = operations.len();
+        if len > BATCH_MAX {
+            return Err((BATCH_MAX, 0, Refusal::Batch { len, max: BATCH_MAX }));
+        }
+        for (place, operation) in operations.iter_mut().enumerate() {
+            let through = pipeline::pass(self.1.as_ref(), subject, operation);
+            passed.push(through.map_err(|refusal| (place, 0, refusal.into()))?);
+        }
+        let judged = operations.iter().enumerate().map(|(place, operation)| {
+            self.judge(current, subject, operation.accesses())
+                .map_err(|(index, rule)| (place, index, refusal(&current.policy, rule)))
+        });
+        judged.collect()
+    }
+
+    fn permit_all<O: Operation>(
+        &self,
+        subject: &Subject,
+        operations: Vec<O>,
+        passed: Vec<Passed>,
+        allowed: Vec<Allowed<'_>>,
+    ) -> Result<Vec<Permit<O>>, Box<Denied<Vec<O>>>> {
+        let mut permits: Vec<Permit<O>> = Vec::with_capacity(operations.len());
+        let mut rest = operations.into_iter().zip(passed.into_iter().zip(allowed));
+        while let Some((operation, (passed, allowed))) = rest.next() {
+            match self.record_intent(subject, &operation, operation.accesses(), &passed, &allowed) {
+                Ok(of) => {
+                    let ticket = Ticket { log: self.0.log.clone(), of, is_said: false, passed };
+                    permits.push(Permit { operation, ticket });
+                }
+                Err(error) => {
+                    let access = self.denial(&operation, operation.accesses(), 0);
+                    let withdrawn = permits.into_iter().map(Permit::withdraw);
+                    let all = withdrawn.chain([operation]).chain(rest.map(|(operation, _)| operation));
+                    let why = Refusal::Log(error);
+                    return Err(Box::new(Denied { operation: all.collect(), access, why }));
+                }
+            }
+        }
+        Ok(permits)
     }
 }
 
 impl Gate {
     /// [`Gate::admit`] for tasks that must not block: what waits for the disk does so on a thread for that. Dropped before it
     /// is done, nothing is permitted; the decision may be on record, with an unknown outcome.
-    pub async fn admit_from_task<O: Operation + Send + 'static>(
+    pub async fn admit_from_task<O: Operation + 'static>(
         &self,
         subject: &Subject,
-        operation: O,
+        mut operation: O,
     ) -> Result<Permit<O>, Denied<O>> {
-        if self.0.log.is_prompt() {
-            return self.admit(subject, operation);
+        match pipeline::pass_from_task(self.1.as_ref(), subject, &mut operation).await {
+            Ok(passed) => {
+                let subject = subject.clone();
+                self.apart(move |gate| gate.decide(&subject, operation, passed)).await
+            }
+            Err(refusal) => Err(self.refuse_from_task(subject, operation, refusal.into()).await),
         }
-        let (gate, subject) = (self.clone(), subject.clone());
-        let admitted = tokio::task::spawn_blocking(move || gate.admit(&subject, operation)).await;
-        admitted.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// What waits for the log, on a thread where that is allowed.
+    async fn apart<T: Send + 'static>(&self, work: impl FnOnce(&Gate) -> T + Send + 'static) -> T {
+        if self.0.log.is_prompt() {
+            return work(self);
+        }
+        let gate = self.clone();
+        let worked = tokio::task::spawn_blocking(move || work(&gate)).await;
+        worked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 }
 
 /// The rules that allowed an operation, each once, and four of them at most in a record.
 struct Rules<'p> {
     policy: &'p Policy,
-    ids: [Option<crate::policy::RuleId>; 4],
+    ids: [Option<RuleId>; 4],
     more: u32,
 }
 
 impl Rules<'_> {
-    fn push(&mut self, rule: crate::policy::RuleId) {
+    fn push(&mut self, rule: RuleId) {
         match self.ids.iter_mut().find(|place| place.is_none_or(|known| known == rule)) {
             Some(place) => *place = Some(rule),
             None => self.more += 1,
@@ -247,6 +566,13 @@ impl<O> Permit<O> {
         ticket.say(result.as_ref().err());
         result
     }
+
+    /// Gives the operation back without performing it. The log says so.
+    pub fn withdraw(self) -> O {
+        let (operation, ticket) = self.begin();
+        ticket.say(Some(&"it was withdrawn before it began"));
+        operation
+    }
 }
 
 impl<O> Permit<O> {
@@ -271,7 +597,13 @@ impl Ticket {
     /// It was done, or failed for this reason.
     pub fn say<E: fmt::Display>(mut self, error: Option<&E>) {
         self.is_said = true;
-        self.record(error.map_or(Outcome::Done, |error| Outcome::Failed(error)));
+        let Some(error) = error else {
+            return self.end(Outcome::Done, Ending::Done);
+        };
+        match self.passed.masked(error) {
+            Some(masked) => self.end(Outcome::Failed(&masked), Ending::Failed),
+            None => self.end(Outcome::Failed(error), Ending::Failed),
+        }
     }
 
     /// [`Ticket::say`] for tasks that must not block.
@@ -281,6 +613,11 @@ impl Ticket {
         }
         let said = tokio::task::spawn_blocking(move || self.say(error.as_ref())).await;
         said.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    }
+
+    fn end(&mut self, outcome: Outcome<'_>, ending: Ending) {
+        self.record(outcome);
+        self.passed.end(self.of, ending);
     }
 
     fn record(&self, outcome: Outcome<'_>) {
@@ -294,7 +631,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_said {
-            self.record(Outcome::Unknown);
+            self.end(Outcome::Unknown, Ending::Unknown);
         }
     }
 }

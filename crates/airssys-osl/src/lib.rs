@@ -49,7 +49,9 @@
 mod access;
 pub mod audit;
 mod beneath;
+mod blocking;
 pub mod document;
+mod fields;
 mod files;
 mod fs;
 mod gate;
@@ -57,20 +59,40 @@ mod host;
 mod input;
 mod lock;
 mod net;
+mod pipeline;
 mod policy;
+mod prepared;
+mod quota;
+mod secret;
 
 pub use access::{
     Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
     NameError, NetVerb, PathError, Port, RelPath, Subject,
 };
+pub use airssys_osl_macros::Operation;
+pub use blocking::{Blocking, BlockingError};
+pub use fields::Fields;
 pub use files::{
-    About, Change, Entry, FileOperation, Files, FilesError, Kind, Reader, TemporaryFile, TreeBounds, Watch,
-    WatchEvent, Writer,
+    About, Entry, FileChange, FileOperation, FileReader, FileWriter, Files, FilesError, Kind, TemporaryFile,
+    TransformError, TreeBounds, Watch, WatchEvent,
 };
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};
-pub use host::{memory_bytes, random_bytes};
+pub use host::{HostOperation, Machine, MachineError, MachineInfo, memory_bytes, random_bytes};
 pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
-pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};
+pub use pipeline::{
+    Answer, Custom, Ended, Ending, Layer, LayerRefusal, LimitError, Middleware, Pipeline, PipelineError,
+    PipelineOptions, RateLimit, Redaction, Refused, Retry,
+};
+pub use policy::{
+    Change, Decision, Disappointment, Effect, GrantChange, LearnError, Learned, Learner, Lenience,
+    ObserveError, Observed, Pattern, PatternError, Policy, PolicyFile, PolicyFileError, PolicyWatch,
+    Reloaded, Replay, Rule, RuleError, RuleId, Verdict,
+};
+#[doc(hidden)]
+pub use prepared::glue;
+pub use prepared::{Prepared, Statement};
+pub use quota::{Quota, QuotaError, QuotaOptions, Reservation, Usage};
+pub use secret::{Secret, SecretError, Secrets};

@@ -13,7 +13,16 @@ use crate::fs::{FsError, Root};
 /// A held lock; released on drop.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is about to start another program shares the open file for a moment.
+        if let Err(error) = rustix::fs::flock(&self.file, FlockOperation::NonBlockingUnlock) {
+            tracing::warn!(%error, "a lock is released only when its file is closed everywhere");
+        }
+    }
 }
 
 /// Why a lock was not taken.
@@ -43,7 +52,7 @@ impl FileLock {
         let file = root.dir().open_with(rel, &options).map_err(fail)?;
         root.regular(rel, &file.metadata().map_err(fail)?)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(FileLock { _file: file }),
+            Ok(()) => Ok(FileLock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held { path: root.path_of(rel) }),
             Err(errno) => Err(fail(errno.into()).into()),
         }

@@ -7,8 +7,13 @@
 //! The rules of each subject are sorted when the policy is loaded, so what others may do costs a decision nothing.
 
 mod file;
+mod in_use;
+mod learned;
+mod observing;
 mod pattern;
+mod replay;
 mod rule;
+mod watched;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,9 +21,16 @@ use std::fmt;
 use crate::access::{Access, Name, Subject};
 use crate::document::Position;
 
+pub(crate) use in_use::{Generation, InUse};
+pub use learned::{LearnError, Learned, Learner};
+pub(crate) use observing::Observing;
+pub use observing::{Lenience, ObserveError, Observed};
+pub(crate) use pattern::Word;
 pub use pattern::{Pattern, PatternError};
+pub use replay::{Change, GrantChange, Replay, Verdict};
 pub use rule::RuleError;
 use rule::{Matter, Scope};
+pub use watched::{PolicyFile, PolicyFileError, PolicyWatch, Reloaded};
 
 /// Rules of one policy.
 const RULES_MAX: usize = 100_000;
@@ -33,6 +45,8 @@ pub struct Policy {
     rules: Box<[Rule]>,
     subjects: HashMap<Subject, Grants>,
     expectations: Box<[Expectation]>,
+    /// Of the text it was read from.
+    digest: blake3::Hash,
 }
 
 /// What one rule does.
@@ -129,7 +143,8 @@ struct Index {
 impl Policy {
     /// A policy in which nobody may do anything.
     pub fn empty() -> Self {
-        Self { rules: Box::default(), subjects: HashMap::new(), expectations: Box::default() }
+        let digest = blake3::hash(b"");
+        Self { rules: Box::default(), subjects: HashMap::new(), expectations: Box::default(), digest }
     }
 
     /// Decides about one access. Allocates nothing.
@@ -210,6 +225,11 @@ impl Policy {
     /// How many rules it has.
     pub fn rules_len(&self) -> usize {
         self.rules.len()
+    }
+
+    /// The blake3 digest of the text it was read from, in hex; that of no text for the empty policy.
+    pub fn digest(&self) -> String {
+        self.digest.to_hex().to_string()
     }
 
     /// How many tests the file states.

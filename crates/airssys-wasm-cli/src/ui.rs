@@ -62,6 +62,25 @@ impl Ui {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// One line of a result that has no bound or no end, as it is. False if nobody reads any more.
+    pub(crate) fn line(&self, text: &str) -> Result<bool, CommandError> {
+        let text = if io::stdout().is_terminal() { clean(text) } else { Cow::Borrowed(text) };
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(CommandError::of(Kind::Failed, "write to standard output", &error)),
+        }
+    }
+
+    /// Whether results are JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        match self.format {
+            Format::Text => false,
+            Format::Json => true,
+        }
+    }
+
     /// The failure of a command, and the exit code that says so.
     pub(crate) fn fail(&self, error: &CommandError) -> ExitCode {
         self.end_progress();

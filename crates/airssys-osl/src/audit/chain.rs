@@ -3,14 +3,19 @@
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::access::Access;
+use crate::access::{Access, Subject};
+use crate::fields::Fields;
 
-use super::{Outcome, Said, Seq};
+use super::clock::Run;
+use super::{Outcome, Said, Seq, Value};
 
 /// Longest record in bytes, its end of line included.
 pub(super) const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Longer texts of operations and errors are cut: they may come from whoever is watched.
 const TEXT_CHARS_MAX: usize = 1024;
+
+/// How what a denial says begins.
+const DENIAL: &str = ",\"kind\":\"denial\"";
 
 const HASH_KEY: &str = ",\"hash\":\"";
 const HASH_CHARS: usize = 64;
@@ -44,6 +49,7 @@ impl fmt::Display for Head {
 
 /// What a record says, rendered before it has its place in the log: what is said may come from anybody's code, which is not
 /// to run while others wait.
+#[derive(Debug, Clone)]
 pub(super) struct Draft(String);
 
 /// A record without its hash.
@@ -53,20 +59,20 @@ impl Draft {
     pub(super) fn new(said: &Said<'_>) -> Self {
         let mut draft = Self::of(match said {
             Said::Intent { .. } => "intent",
+            Said::Observed { .. } => "observed",
             Said::Denial { .. } => "denial",
             Said::Outcome { .. } => "outcome",
+            Said::Notice { kind, .. } => kind,
         });
         match said {
-            Said::Intent { subject, accesses, rules, operation } => {
-                draft
-                    .text("subject", subject)
-                    .text("operation", operation)
-                    .accesses(accesses)
-                    .text("rule", rules);
+            Said::Intent { subject, accesses, rules, operation, policy, fields } => {
+                draft.text("subject", subject).text("operation", operation).accesses(accesses).fields(fields);
+                draft.text("rule", rules).text("policy", policy);
             }
-            Said::Denial { subject, accesses, denied, rule, operation } => {
-                draft.text("subject", subject).text("operation", operation).accesses(accesses);
-                draft.text("denied", denied).text("rule", rule);
+            Said::Observed { subject, accesses, denied, rule, operation, policy, fields }
+            | Said::Denial { subject, accesses, denied, rule, operation, policy, fields } => {
+                draft.text("subject", subject).text("operation", operation).accesses(accesses).fields(fields);
+                draft.text("denied", denied).text("rule", rule).text("policy", policy);
             }
             Said::Outcome { of, outcome } => {
                 draft.number("of", *of);
@@ -76,6 +82,12 @@ impl Draft {
                     Outcome::Unknown => draft.text("outcome", &"unknown"),
                 };
             }
+            Said::Notice { kind: _, fields } => fields.iter().for_each(|(key, value)| {
+                match value {
+                    Value::Text(text) => draft.text(key, text),
+                    Value::Number(number) => draft.number(key, *number),
+                };
+            }),
         }
         draft
     }
@@ -94,14 +106,47 @@ impl Draft {
         draft
     }
 
+    /// How many more denials there were that said what this one does, the latest of them that was written being `of`.
+    pub(super) fn denials(denial: &Self, count: u64, of: Option<Seq>) -> Self {
+        let mut draft = Self::of("denials");
+        draft.number("count", count);
+        if let Some(of) = of {
+            draft.number("of", of);
+        }
+        draft.0.push_str(denial.0.strip_prefix(DENIAL).unwrap_or_default());
+        draft
+    }
+
+    /// How many more denials of a subject there were, whatever each of them said.
+    pub(super) fn various_denials(subject: &Subject, count: u64) -> Self {
+        let mut draft = Self::of("denials");
+        draft.number("count", count).text("subject", subject);
+        draft
+    }
+
+    /// A signature of the record before.
+    pub(super) fn checkpoint(every: u64, key: &str, signature: &str) -> Self {
+        let mut draft = Self::of("checkpoint");
+        draft.number("every", every).text("key", &key).text("signature", &signature);
+        draft
+    }
+
+    /// What it says, for telling it from others.
+    pub(super) fn body(&self) -> &str {
+        &self.0
+    }
+
     /// The record that comes after this one.
-    pub(super) fn after(&self, head: &Head) -> Line {
+    pub(super) fn after(&self, head: &Head, run: &Run) -> Line {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let (run, mono) = (run.id(), run.elapsed_ms());
         let (seq, prev) = (head.seq + 1, head.hash.to_hex());
         // Room for the hash as well.
         let mut line = String::with_capacity(self.0.len() + 256);
-        line.write_fmt(format_args!("{{\"seq\":{seq},\"time_ms\":{time},\"prev\":\"{prev}\""))
-            .expect("a string takes every text");
+        line.write_fmt(format_args!(
+            "{{\"seq\":{seq},\"time_ms\":{time},\"run\":\"{run}\",\"mono_ms\":{mono},\"prev\":\"{prev}\""
+        ))
+        .expect("a string takes every text");
         line.push_str(&self.0);
         Line(line)
     }
@@ -136,6 +181,27 @@ impl Draft {
         }
         self.0.push(']');
         self
+    }
+
+    /// What the operation says of itself; bounded where it is said.
+    fn fields(&mut self, fields: &Fields<'_>) -> &mut Self {
+        if let Some(len) = fields.batch_len() {
+            self.push(format_args!(",\"batch_len\":{len}"));
+        }
+        if fields.said().is_empty() {
+            return self;
+        }
+        for (index, (name, value)) in fields.said().iter().enumerate() {
+            self.0.push_str(if index == 0 { ",\"fields\":{" } else { "," });
+            self.whole(name);
+            self.0.push(':');
+            self.whole(value);
+        }
+        self.0.push('}');
+        match fields.more() {
+            0 => self,
+            more => self.number("fields_more", more as u64),
+        }
     }
 
     /// A text that may be cut.
@@ -186,6 +252,8 @@ pub(super) struct Read {
     pub(super) seq: Seq,
     pub(super) prev: blake3::Hash,
     pub(super) hash: blake3::Hash,
+    /// All that it says.
+    pub(super) fields: serde_json::Value,
 }
 
 impl Read {
@@ -200,6 +268,6 @@ impl Read {
         }
         let fields: serde_json::Value = serde_json::from_str(&format!("{body}}}")).ok()?;
         let prev = blake3::Hash::from_hex(fields.get("prev")?.as_str()?).ok()?;
-        Some(Self { seq: fields.get("seq")?.as_u64()?, prev, hash })
+        Some(Self { seq: fields.get("seq")?.as_u64()?, prev, hash, fields })
     }
 }

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use crate::fs::{FsError, Root};
 
 use super::chain::{Head, RECORD_BYTES_MAX, Read};
+use super::sign::PublicKey;
 use super::{AuditError, Seq};
 
 /// Segments of one log.
 const SEGMENTS_MAX: usize = 100_000;
+/// How far the two clocks of a record may drift apart from one record to the next.
+const CLOCK_STEP_MS: i128 = 1_000;
 /// Ending of the segments' names, which are the number of their first record in 20 digits.
 pub(super) const ENDING: &str = ".jsonl";
 
@@ -41,6 +44,10 @@ pub enum Flaw {
     CutShort,
     /// The log ends before the record that was known to be there, or has another in its place.
     Missing,
+    /// It is a checkpoint, and somebody else's or one of something else.
+    Forged,
+    /// No checkpoint follows it, though one should by now.
+    Unsigned,
 }
 
 impl fmt::Display for Broken {
@@ -51,6 +58,8 @@ impl fmt::Display for Broken {
             Flaw::Unchained => "does not follow from the one before",
             Flaw::CutShort => "has no end",
             Flaw::Missing => "was written and is not here",
+            Flaw::Forged => "is a checkpoint that the key did not make here",
+            Flaw::Unsigned => "has no checkpoint after it, and should have",
         };
         write!(f, "record {} {flaw} ({:?}, line {})", self.seq, self.file, self.line)
     }
@@ -65,27 +74,107 @@ pub struct Sound {
     pub first: Seq,
     /// Its newest record.
     pub head: Head,
+    /// The newest record that a checkpoint of the key vouches for, and with it all before; none without a key.
+    pub signed: Option<Seq>,
+    /// How often the time of day went another way than the clock that only goes forward, by a second or more: somebody set it.
+    pub clock_steps: u64,
 }
 
 /// Reads all segments of the log in a folder. With `known`, a head that was kept elsewhere, also what is missing at the end
 /// or was written anew is found.
 pub fn verify(folder: &Root, known: Option<Head>) -> Result<Sound, AuditError> {
-    let segments = segments(folder)?;
-    let mut tail = Tail { head: Head::none(), first: 1 };
-    let mut has_known = known.is_none_or(|known| known.seq == 0);
-    for (index, segment) in segments.iter().enumerate() {
-        segment.follows(folder, index == 0, &tail)?;
-        let cut = read(folder, segment, index == 0, &mut tail, |head| has_known |= known == Some(head))?;
-        if let Some(cut) = cut {
-            return Err(AuditError::Broken(cut.broken));
+    Reading::new(known, None).through(folder)
+}
+
+/// As [`verify`], and every checkpoint has to be this key's. Whoever rewrites what is before the newest checkpoint is found. What
+/// is behind it, and a log cut off right behind an older one, shows only beside a head: keep the one that this returns.
+pub fn verify_signed(folder: &Root, known: Option<Head>, key: &PublicKey) -> Result<Sound, AuditError> {
+    Reading::new(known, Some(*key)).through(folder)
+}
+
+/// What is found out while a log is read.
+struct Reading {
+    known: Option<Head>,
+    has_known: bool,
+    key: Option<PublicKey>,
+    /// The newest checkpoint, and how many records may come behind it.
+    signed: Option<(Head, u64)>,
+    /// The run that the latest record is of, and its time of day less the time since it began.
+    clock: Option<(String, i128)>,
+    clock_steps: u64,
+}
+
+impl Reading {
+    fn new(known: Option<Head>, key: Option<PublicKey>) -> Self {
+        let has_known = known.is_none_or(|known| known.seq == 0);
+        Self { known, has_known, key, signed: None, clock: None, clock_steps: 0 }
+    }
+
+    fn through(mut self, folder: &Root) -> Result<Sound, AuditError> {
+        let segments = segments(folder)?;
+        let mut tail = Tail { head: Head::none(), first: 1 };
+        for (index, segment) in segments.iter().enumerate() {
+            segment.follows(folder, index == 0, &tail)?;
+            let cut =
+                read(folder, segment, index == 0, &mut tail, |before, record| self.meet(before, record))?;
+            if let Some(cut) = cut {
+                return Err(AuditError::Broken(cut.broken));
+            }
+        }
+        let at_end = |seq, flaw| {
+            let file = folder.path_of(segments.last().map_or("".as_ref(), |segment| segment.name.as_ref()));
+            Err(AuditError::Broken(Broken { file, line: 0, seq, flaw }))
+        };
+        if let Some(known) = self.known.filter(|_| !self.has_known) {
+            return at_end(known.seq, Flaw::Missing);
+        }
+        let unsigned = match (self.key, self.signed) {
+            (None, _) => None,
+            (Some(_), None) => Some(tail.first),
+            (Some(_), Some((signed, every))) => {
+                (tail.head.seq - signed.seq > every).then_some(signed.seq + every + 1)
+            }
+        };
+        if let Some(seq) = unsigned {
+            return at_end(seq, Flaw::Unsigned);
+        }
+        let signed = self.signed.map(|(head, _)| head.seq);
+        Ok(Sound { first: tail.first, head: tail.head, signed, clock_steps: self.clock_steps })
+    }
+
+    fn meet(&mut self, before: Option<&Head>, record: &Read) -> Option<Flaw> {
+        let head = Head { seq: record.seq, hash: record.hash };
+        self.has_known |= self.known == Some(head);
+        self.watch_clock(&record.fields);
+        if record.fields["kind"] != "checkpoint" {
+            return None;
+        }
+        let key = self.key.as_ref()?;
+        let before = before.copied().unwrap_or(Head { seq: record.seq - 1, hash: record.prev });
+        match key.checks(&before, &record.fields) {
+            Some(every) => {
+                self.signed = Some((head, every));
+                None
+            }
+            None => Some(Flaw::Forged),
         }
     }
-    match known {
-        Some(known) if !has_known => {
-            let file = folder.path_of(segments.last().map_or("".as_ref(), |segment| segment.name.as_ref()));
-            Err(AuditError::Broken(Broken { file, line: 0, seq: known.seq, flaw: Flaw::Missing }))
+
+    fn watch_clock(&mut self, fields: &serde_json::Value) {
+        let number = |key: &str| fields[key].as_u64().map(i128::from);
+        let (Some(run), Some(time), Some(mono)) =
+            (fields["run"].as_str(), number("time_ms"), number("mono_ms"))
+        else {
+            return;
+        };
+        let apart = time - mono;
+        match &mut self.clock {
+            Some((known, was_apart)) if known == run => {
+                self.clock_steps += u64::from((apart - *was_apart).abs() >= CLOCK_STEP_MS);
+                *was_apart = apart;
+            }
+            _ => self.clock = Some((run.to_owned(), apart)),
         }
-        Some(_) | None => Ok(Sound { first: tail.first, head: tail.head }),
     }
 }
 
@@ -144,7 +233,7 @@ pub(super) fn read(
     segment: &Segment,
     is_first: bool,
     tail: &mut Tail,
-    mut each: impl FnMut(Head),
+    mut each: impl FnMut(Option<&Head>, &Read) -> Option<Flaw>,
 ) -> Result<Option<Cut>, AuditError> {
     let path = folder.path_of(segment.name.as_ref());
     let fail = |source| folder.fail("read", segment.name.as_ref(), source);
@@ -184,10 +273,13 @@ pub(super) fn read(
         if record.prev != tail.head.hash && !begins_anywhere {
             return Err(AuditError::Broken(broken(Flaw::Unchained)));
         }
+        let before = (!begins_anywhere).then_some(&tail.head);
+        if let Some(flaw) = each(before, &record) {
+            return Err(AuditError::Broken(broken(flaw)));
+        }
         begins_anywhere = false;
         tail.head = Head { seq: record.seq, hash: record.hash };
         bytes += len as u64;
-        each(tail.head);
     }
 }
 

@@ -6,13 +6,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cap_std::fs::{File, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{
+    File, MetadataExt as _, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _,
+};
 use rustix::fs::OFlags;
 
+use crate::access::Subject;
 use crate::fs::Root;
 use crate::lock::FileLock;
 
 use super::chain::{Draft, Head, RECORD_BYTES_MAX};
+use super::clock::{Run, uptime};
+use super::sign::Signer;
+use super::storm::{Fate, Storms};
 use super::verify::{Segment, Tail, read, segments};
 use super::{AuditError, AuditOptions, Durability, Seq};
 
@@ -21,6 +27,10 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long a group is waited for, and how many are enough.
 const GROUP_WAIT: Duration = Duration::from_millis(5);
 const GROUP_LEN: u64 = 100;
+/// How much later than necessary counted denials are looked for, so that several ends are one.
+const STORM_PAUSE: Duration = Duration::from_millis(20);
+/// Mode of a segment that is complete: nobody writes there any more.
+const SEALED: u32 = 0o400;
 /// Smallest bound on a segment.
 const SEGMENT_BYTES_MIN: u64 = 4096;
 
@@ -56,6 +66,12 @@ struct State {
     unattended: u64,
     /// Those that were given up and are to be confessed.
     lost: u64,
+    run: Run,
+    storms: Storms,
+    signer: Option<Signer>,
+    /// The newest checkpoint that was taken, and the newest that is on the disk.
+    signed: Seq,
+    signed_written: Seq,
     /// The last attempt failed, so until one succeeds everybody waits.
     is_failing: bool,
     is_closing: bool,
@@ -87,7 +103,12 @@ impl Writer {
         self.durability
     }
 
-    pub(super) fn open(folder: &Root, lock: FileLock, options: AuditOptions) -> Result<Self, AuditError> {
+    pub(super) fn open(
+        folder: &Root,
+        lock: FileLock,
+        options: AuditOptions,
+        signer: Option<Signer>,
+    ) -> Result<Self, AuditError> {
         let mut current = Current {
             folder: folder.folder(".".as_ref())?,
             file: None,
@@ -103,6 +124,11 @@ impl Writer {
             batch: Arc::default(),
             unattended: 0,
             lost: 0,
+            run: Run::begin().map_err(AuditError::Run)?,
+            storms: Storms::default(),
+            signer,
+            signed: head.seq,
+            signed_written: head.seq,
             is_failing: false,
             is_closing: false,
             is_over: false,
@@ -111,6 +137,8 @@ impl Writer {
             state.take(&Draft::cut(cut))?;
             state.unattended += 1;
         }
+        // The log begins to be signed here, also what was not before.
+        state.sign()?;
         let shared =
             Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() });
         let writes = shared.clone();
@@ -126,8 +154,27 @@ impl Writer {
         self.shared.lock().written
     }
 
-    pub(super) fn record(&self, draft: &Draft) -> Result<Seq, AuditError> {
+    /// Records a denial, or counts it if there were many.
+    pub(super) fn record_denial(&self, subject: &Subject, draft: &Draft) -> Result<Seq, AuditError> {
         let mut state = self.shared.lock();
+        // What cannot be written soon is not counted either: whoever asks learns that the log does not work.
+        if !state.is_failing && !state.is_over && !state.is_closing {
+            let now = uptime();
+            state.finish_storms(Some(now));
+            let head = state.taken;
+            if let Fate::Counted(of) = state.storms.meet(subject, draft, &head, now) {
+                self.shared.work.notify_one();
+                return Ok(of);
+            }
+        }
+        self.record_in(state, draft)
+    }
+
+    pub(super) fn record(&self, draft: &Draft) -> Result<Seq, AuditError> {
+        self.record_in(self.shared.lock(), draft)
+    }
+
+    fn record_in<'s>(&'s self, mut state: MutexGuard<'s, State>, draft: &Draft) -> Result<Seq, AuditError> {
         while state.waiting.len() > WAITING_BYTES_MAX && !state.is_over {
             state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -137,6 +184,9 @@ impl Writer {
         state.confess()?;
         state.take(draft)?;
         let (seq, batch) = (state.taken.seq, state.batch.clone());
+        if state.signer.as_ref().is_some_and(|signer| signer.is_due(seq, state.signed)) {
+            state.sign()?;
+        }
         self.shared.work.notify_one();
         if self.durability == Durability::Async && !state.is_failing {
             state.unattended += 1;
@@ -173,13 +223,43 @@ impl Drop for Writer {
 
 impl State {
     fn take(&mut self, draft: &Draft) -> Result<(), AuditError> {
-        let (line, hash) = draft.after(&self.taken).seal();
+        let (line, hash) = draft.after(&self.taken, &self.run).seal();
         if line.len() > RECORD_BYTES_MAX {
             return Err(AuditError::TooLarge { len: line.len(), max: RECORD_BYTES_MAX });
         }
         self.waiting.extend_from_slice(line.as_bytes());
         self.taken = Head { seq: self.taken.seq + 1, hash };
         Ok(())
+    }
+
+    /// Signs the newest record, if there is a key.
+    fn sign(&mut self) -> Result<(), AuditError> {
+        if let Some(signer) = &self.signer {
+            let checkpoint = signer.checkpoint(&self.taken);
+            self.take(&checkpoint)?;
+            self.unattended += 1;
+            self.signed = self.taken.seq;
+        }
+        Ok(())
+    }
+
+    /// Takes the records of counted denials whose time is over, or of all.
+    fn finish_storms(&mut self, upto: Option<Duration>) {
+        for (draft, count) in self.storms.finish(upto) {
+            match self.take(&draft) {
+                Ok(()) => self.unattended += count,
+                // It is not longer than a record that was written, and says less.
+                Err(_) => self.lost += count,
+            }
+        }
+    }
+
+    /// What belongs at the end of a segment or of the log.
+    fn close(&mut self) {
+        self.finish_storms(None);
+        if self.signer.is_some() && self.signed < self.taken.seq {
+            self.sign().expect("a checkpoint is no long record");
+        }
     }
 
     /// Says how many records are missing, if any are.
@@ -201,18 +281,27 @@ impl Shared {
         // Also if this thread panics, nobody waits for it.
         let _over = Over(self);
         let mut lines = Vec::new();
-        let mut has_tried_to_confess = false;
+        let mut has_tried_to_close = false;
         let mut state = self.lock();
         loop {
             while state.waiting.is_empty() {
                 if state.is_closing {
-                    if state.lost == 0 || has_tried_to_confess || state.confess().is_err() {
+                    if has_tried_to_close || state.lost > 0 && state.confess().is_err() {
                         return;
                     }
-                    has_tried_to_confess = true;
-                    break;
+                    has_tried_to_close = true;
+                    state.close();
+                    continue;
                 }
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match state.storms.due_in(uptime()) {
+                    None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(time) => {
+                        let waited = self.work.wait_timeout(state, time + STORM_PAUSE);
+                        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                        state.finish_storms(Some(uptime()));
+                        state
+                    }
+                };
             }
             if is_patient && !state.is_closing {
                 let is_small =
@@ -220,8 +309,11 @@ impl Shared {
                 let waited = self.work.wait_timeout_while(state, GROUP_WAIT, is_small);
                 (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             }
+            if current.is_full_with(state.waiting.len()) {
+                state.close();
+            }
             std::mem::swap(&mut lines, &mut state.waiting);
-            let (first, upto) = (state.written.seq + 1, state.taken);
+            let (first, upto, signed) = (state.written.seq + 1, state.taken, state.signed);
             let batch = std::mem::take(&mut state.batch);
             let unattended = std::mem::take(&mut state.unattended);
             drop(state);
@@ -234,6 +326,7 @@ impl Shared {
             match &outcome {
                 Ok(()) => {
                     state.written = upto;
+                    state.signed_written = signed;
                     state.is_failing = false;
                 }
                 // Whatever was taken since follows from what is not there.
@@ -241,6 +334,9 @@ impl Shared {
                     state.lost += unattended + std::mem::take(&mut state.unattended);
                     state.waiting.clear();
                     state.taken = state.written;
+                    state.signed = state.signed_written;
+                    let written = state.written.seq;
+                    state.storms.forget_after(written);
                     state.is_failing = true;
                     std::mem::take(&mut state.batch).end(Err(failure.clone()));
                 }
@@ -268,6 +364,15 @@ impl Drop for Over<'_> {
 }
 
 impl Current {
+    /// Whether the segment ends with these bytes.
+    fn is_full_with(&self, bytes: usize) -> bool {
+        let bytes_now = match &self.file {
+            Some(_) if self.bytes < self.bytes_max || self.is_torn => self.bytes,
+            Some(_) | None => 0,
+        };
+        bytes_now + bytes as u64 >= self.bytes_max
+    }
+
     /// Finds the end of what is there, and removes a line that was cut short: how many bytes of it.
     fn resume(&mut self) -> Result<(Head, u64), AuditError> {
         let segments = segments(&self.folder)?;
@@ -277,22 +382,31 @@ impl Current {
         let begin = segments.len().saturating_sub(2);
         for (index, segment) in segments.iter().enumerate().skip(begin) {
             segment.follows(&self.folder, index == begin, &tail)?;
-            let cut = read(&self.folder, segment, index == begin, &mut tail, |_| {})?;
-            let file = self.append_to(segment.name.as_ref())?;
-            let mut bytes = file
-                .metadata()
-                .map_err(|source| self.folder.fail("open", segment.name.as_ref(), source))?
-                .len();
-            if let Some(cut) = cut {
-                if index + 1 < segments.len() {
-                    return Err(AuditError::Broken(cut.broken));
+            let cut = read(&self.folder, segment, index == begin, &mut tail, |_, _| None)?;
+            let name: &Path = segment.name.as_ref();
+            let is_newest = index + 1 == segments.len();
+            let metadata = self
+                .folder
+                .dir()
+                .symlink_metadata(name)
+                .map_err(|source| self.folder.fail("open", name, source))?;
+            // A complete segment is not opened to be written, and has no torn end.
+            let is_sealed = metadata.mode() & 0o200 == 0;
+            if !is_newest || is_sealed {
+                match cut {
+                    Some(cut) => return Err(AuditError::Broken(cut.broken)),
+                    None => continue,
                 }
+            }
+            let file = self.append_to(name)?;
+            let mut bytes = file.metadata().map_err(|source| self.folder.fail("open", name, source))?.len();
+            if let Some(cut) = cut {
                 let trimmed = file.set_len(cut.sound_bytes).and_then(|()| file.sync_all());
-                trimmed.map_err(|source| self.folder.fail("trim", segment.name.as_ref(), source))?;
+                trimmed.map_err(|source| self.folder.fail("trim", name, source))?;
                 (bytes, cut_bytes) = (cut.sound_bytes, cut.cut_bytes);
             }
             self.bytes = bytes;
-            self.file = Some((file, self.folder.path_of(segment.name.as_ref())));
+            self.file = Some((file, self.folder.path_of(name)));
         }
         Ok((tail.head, cut_bytes))
     }
@@ -336,13 +450,20 @@ impl Current {
         }
         match file.write_all(lines).and_then(|()| file.sync_data()).and_then(|()| file.metadata()) {
             // Somebody removed the file, and what is written goes nowhere.
-            Ok(metadata) if cap_std::fs::MetadataExt::nlink(&metadata) == 0 => {
+            Ok(metadata) if metadata.nlink() == 0 => {
                 let failure = fail(rustix::io::Errno::NOENT.into());
                 self.file = None;
                 Err(failure)
             }
             Ok(_) => {
                 self.bytes += lines.len() as u64;
+                if self.bytes >= self.bytes_max {
+                    // What is written is written; that the file stays open to be changed is worth a line and no more.
+                    if let Err(error) = file.set_permissions(Permissions::from_mode(SEALED)) {
+                        tracing::warn!(?path, %error, "a complete audit segment stays writable");
+                    }
+                    self.file = None;
+                }
                 Ok(())
             }
             Err(error) => {

@@ -95,6 +95,7 @@ impl Policy {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
+        let digest = blake3::hash(text.as_bytes());
         document::read(text, file, |root| {
             let mut reader = Reader { rules: Vec::new() };
             root.require("version");
@@ -132,7 +133,7 @@ impl Policy {
                 ids.into_iter().for_each(|id| grants.add(RuleId(id), &rules[id as usize]));
                 sorted.insert(Subject::new(name), grants);
             }
-            Some(Policy { rules: rules.into(), subjects: sorted, expectations: expectations.into() })
+            Some(Policy { rules: rules.into(), subjects: sorted, expectations: expectations.into(), digest })
         })
     }
 }

@@ -211,14 +211,14 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 /// A pattern of one word, in which a slash is a character like others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Word {
+pub(crate) struct Word {
     text: Box<str>,
     tokens: Box<[Token]>,
 }
 
 impl Word {
     /// Reads a pattern. It may be empty, and then matches the empty word.
-    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PatternError> {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong);
         }
@@ -230,7 +230,7 @@ impl Word {
         (self.tokens.first() == Some(&Token::Char('-')) || !word.starts_with('-')) && self.matches(word)
     }
 
-    pub(super) fn matches(&self, word: &str) -> bool {
+    pub(crate) fn matches(&self, word: &str) -> bool {
         matches_tokens(&self.tokens, word)
     }
 

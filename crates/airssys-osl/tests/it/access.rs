@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use airssys_osl::{
-    Access, AccessError, AddressKind, FilePath, Host, HostError, Name, NameError, PathError, RelPath,
+    Access, AccessError, AddressKind, FilePath, Host, HostError, Name, NameError, PathError, RelPath, Subject,
 };
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
@@ -203,6 +203,19 @@ fn e11_case_and_a_last_dot_mean_nothing_and_port_zero_is_none() {
         "connect example.com:+80",
     ] {
         assert!(Access::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn d5_nothing_that_is_shown_turns_or_hides_text() {
+    for hidden in ['\u{202e}', '\u{200b}', '\u{2066}', '\u{feff}', '\u{ad}', '\u{1b}', '\u{85}', '\u{2028}'] {
+        let name = format!("a{hidden}b");
+        assert!(Subject::parse(&name).is_err() && Name::parse(&name).is_err(), "{hidden:?} in a name");
+        assert!(Host::parse(&format!("a{hidden}b.example")).is_err(), "{hidden:?} in a host");
+        for access in [format!("read d:{name}"), format!("run /bin/{name} {name}")] {
+            let shown = Access::parse(&access).unwrap().to_string();
+            assert!(!shown.contains(hidden) && shown.contains("\\u{"), "{shown}");
+        }
     }
 }
 

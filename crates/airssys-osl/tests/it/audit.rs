@@ -18,7 +18,8 @@ impl Operation for Clock {
     }
 }
 
-const POLICY: &str = "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nhost = [\"clock\"]";
+pub(crate) const POLICY: &str =
+    "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nhost = [\"clock\"]";
 
 /// So small that many segments come about.
 pub(crate) const SMALL: AuditOptions =
@@ -53,7 +54,7 @@ pub(crate) fn tell(gate: &Gate, times: usize) -> u64 {
     last
 }
 
-fn segments(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
     found.sort();
@@ -193,6 +194,124 @@ fn m8_a_log_has_one_writer() {
 }
 
 #[test]
+fn m8_another_process_that_writes_keeps_this_one_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut writer = crate::process::Other::start("audit", &log, None);
+    assert!(!writer.line().is_empty());
+    let refused = AuditLog::open(&Root::private(&log).unwrap(), SMALL);
+    assert!(matches!(refused, Err(AuditError::Locked(_))));
+    writer.kill();
+    drop(AuditLog::open(&Root::private(&log).unwrap(), SMALL).unwrap());
+    check(&log, None).unwrap();
+}
+
+#[test]
+fn m4_a_disk_that_is_full_refuses_and_when_there_is_room_again_the_chain_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut writer = crate::process::Other::start("full", &log, None);
+    let line = writer.line();
+    assert!(line.starts_with("refused as 'FileTooLarge'") && line.ends_with("and then done"), "{line}");
+    drop(writer);
+    let head = check(&log, None).unwrap();
+    let kinds = records(&log).iter().filter(|record| record["kind"] == "intent").count();
+    assert!(head > 4 && kinds > 2, "{head}, {kinds}");
+}
+
+#[test]
+fn m4_a_folder_that_cannot_be_written_any_more_refuses_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, uid) =
+        (folder.path().join("place"), crate::process::is_root().then_some(crate::process::STRANGER));
+    fs::create_dir(&place).unwrap();
+    if uid.is_some() {
+        // Root could write all the same, so somebody else is needed.
+        std::os::unix::fs::chown(&place, uid, uid).unwrap();
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let log = place.join("log");
+    let mut writer = crate::process::Other::start("locked-out", &log, uid);
+    let line = writer.line();
+    assert!(line.starts_with("refused as 'PermissionDenied'") && line.ends_with("and then done"), "{line}");
+    drop(writer);
+    check(&log, None).unwrap();
+}
+
+/// In a process of its own: does things until the log refuses, lets `mend` help, and says what came of it.
+pub(crate) fn until_refused(log: &Path, spoil: impl FnOnce(), mend: impl FnOnce()) -> String {
+    let gate = gate(log, SMALL);
+    tell(&gate, 2);
+    spoil();
+    let wants = || Clock([Access::parse("host clock").unwrap()]);
+    let tool = Subject::parse("tool").unwrap();
+    let mut effects = 0;
+    let why = loop {
+        match gate.admit(&tool, wants()) {
+            Ok(permit) => {
+                permit.perform(|_| Ok::<_, std::fmt::Error>(())).unwrap();
+                effects += 1;
+            }
+            Err(denied) => break denied.why,
+        }
+    };
+    let before = effects;
+    let kind = match why {
+        airssys_osl::Refusal::Log(AuditError::Write { source, .. }) => format!("{:?}", source.kind()),
+        why => format!("{why:?}"),
+    };
+    // It stays so.
+    assert!(gate.admit(&tool, wants()).is_err());
+    mend();
+    tell(&gate, 1);
+    assert_eq!(effects, before);
+    format!("refused as '{kind}' after {before} and then done")
+}
+
+#[test]
+fn m5_who_records_faster_than_the_disk_takes_waits_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions { durability: Durability::Async, segment_bytes_max: 64 << 20 });
+    // Denials of different things, together several times more than may wait.
+    let long = "x".repeat(100_000);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (gate, long) = (&gate, &long);
+            scope.spawn(move || {
+                for number in 0..50 {
+                    let access = Access::parse(&format!("run /bin/x {thread} {number} {long}")).unwrap();
+                    assert!(gate.admit(&Subject::parse("tool").unwrap(), Clock([access])).is_err());
+                }
+            });
+        }
+    });
+    drop(gate);
+    assert_eq!(told(&log), (200, 0));
+    check(&log, None).unwrap();
+}
+
+#[test]
+fn m5_what_was_lost_while_the_disk_failed_is_a_record_with_the_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions { durability: Durability::Async, segment_bytes_max: 4096 });
+    let planted = block(&log);
+    let mut done = 0;
+    let tool = Subject::parse("tool").unwrap();
+    while let Ok(permit) = gate.admit(&tool, Clock([Access::parse("host clock").unwrap()])) {
+        permit.perform(|_| Ok::<_, std::fmt::Error>(())).unwrap();
+        done += 1;
+    }
+    unblock(planted);
+    tell(&gate, 1);
+    drop(gate);
+    let (there, lost) = told(&log);
+    assert_eq!(there + lost, 2 * (done + 1));
+    assert_eq!(records(&log).iter().filter(|record| record["kind"] == "gap").count(), usize::from(lost > 0));
+}
+
+#[test]
 fn m4_a_link_planted_in_place_of_a_segment_is_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
@@ -256,7 +375,7 @@ fn told(log: &Path) -> (u64, u64) {
 }
 
 #[test]
-fn m4_m5_an_asynchronous_log_that_cannot_write_refuses_soon_and_counts_what_it_lost() {
+fn m4_an_asynchronous_log_that_cannot_write_refuses_soon_and_counts_what_it_lost() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let options = AuditOptions { durability: Durability::Async, segment_bytes_max: 4096 };

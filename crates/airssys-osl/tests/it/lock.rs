@@ -47,3 +47,24 @@ fn a_lock_file_that_was_planted_is_refused() {
     }
     assert!(matches!(root.read(Path::new("made"), 1), Err(FsError::NotFound { .. })));
 }
+
+#[test]
+fn a_lock_that_is_dropped_is_free_though_programs_are_being_started() {
+    let holder = tempfile::tempdir().unwrap();
+    let root = Root::open(holder.path()).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                // What is done before the program starts keeps the descriptors of this process open for a moment.
+                std::process::Command::new("/bin/true").current_dir("/").status().unwrap();
+            }
+        });
+        for _ in 0..2000 {
+            let held = FileLock::try_lock(&root, Path::new("lock"));
+            is_over.store(held.is_err(), std::sync::atomic::Ordering::Relaxed);
+            drop(held.unwrap());
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

@@ -23,7 +23,17 @@ impl Other {
     /// Starts it and waits until it has said `ready`.
     pub(crate) fn start(role: &str, path: &Path, uid: Option<u32>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
+        if role == "full" {
+            // A limit on files ends who does not ignore its signal, and what a shell ignores its successor does.
+            command = Command::new("/bin/sh");
+            command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+        }
         command.args(["--exact", "process::other", "--nocapture"]);
+        if role == "observe" {
+            for name in ["AIRSSYS_OBSERVE", "AIRSSYS_OSL_OBSERVE", "AIRSSYS_DRY_RUN", "OBSERVE", "DRY_RUN"] {
+                command.env(name, "1");
+            }
+        }
         command.env(ROLE, role).env(PATH, path).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(uid) = uid {
             command.uid(uid);
@@ -118,6 +128,28 @@ fn other() {
             loop {
                 println!("{}", crate::audit::tell(&gate, 1));
             }
+        }
+        "full" => {
+            println!("ready");
+            let limit = |current| {
+                let limit = rustix::process::Rlimit { current, maximum: None };
+                rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+            };
+            println!("{}", crate::audit::until_refused(path, || limit(Some(3000)), || limit(None)));
+        }
+        "locked-out" => {
+            use std::os::unix::fs::PermissionsExt as _;
+            println!("ready");
+            let mode = |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            println!("{}", crate::audit::until_refused(path, || mode(0o500), || mode(0o700)));
+        }
+        "peek" => {
+            println!("ready");
+            println!("{}", crate::signed::peek(path));
+        }
+        "observe" => {
+            println!("ready");
+            println!("{}", crate::observe::observe_by_variables(path));
         }
         other => panic!("no role {other}"),
     }

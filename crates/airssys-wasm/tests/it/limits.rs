@@ -31,7 +31,7 @@ async fn crash_of(limits: Limits, command: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_that_loops_for_ever_is_ended_when_its_guest_time_is_used() {
+async fn g3_a_guest_that_loops_for_ever_is_ended_when_its_guest_time_is_used() {
     let limits = Limits { cpu_max: Duration::from_millis(50), ..Limits::default() };
     let started = Instant::now();
     let cause = crash_of(limits, "loop").await;
@@ -47,14 +47,14 @@ async fn a_guest_with_fuel_ends_when_it_is_burnt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_that_grows_without_end_is_stopped_at_its_memory_limit() {
+async fn g1_a_guest_that_grows_without_end_is_stopped_at_its_memory_limit() {
     let limits = Limits { memory_bytes_max: 4 << 20, ..Limits::default() };
     let cause = crash_of(limits, "grow").await;
     assert!(cause.contains("beyond its limit of 4194304 bytes"), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_that_recurses_without_end_overflows_its_own_stack_only() {
+async fn g4_a_guest_that_recurses_without_end_overflows_its_own_stack_only() {
     let cause = crash_of(Limits::default(), "recurse").await;
     assert!(cause.contains("stack") || cause.contains("memory"), "{cause}");
 }
@@ -186,7 +186,7 @@ async fn a_timer_is_refused_what_its_component_would_not_take() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_mailbox_returns_the_message_and_says_so_to_a_guest() {
+async fn g10_a_full_mailbox_returns_the_message_and_says_so_to_a_guest() {
     let mailbox = MailboxOptions::bounded(2).overflow(Overflow::Reject);
     let slow = Part { mailbox, ..Part::new("slow", "crasher") };
     let world = World::start(vec![slow, Part::new("sender", "relay").to("slow")]).await;
