@@ -23,12 +23,12 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, OFlags};
 use tokio::sync::Semaphore;
 
-pub use handle::{Reader, Writer};
+pub use handle::{FileReader, FileWriter};
 pub use operation::{FileOperation, FilesError};
 pub use temporary::TemporaryFile;
 pub use transform::TransformError;
 pub use tree::TreeBounds;
-pub use watch::{Change, Watch, WatchEvent};
+pub use watch::{FileChange, Watch, WatchEvent};
 
 use crate::access::{Access, FilePath, FileVerb, Name, RelPath, Subject};
 use crate::fs::{self, FsError, Root};
@@ -153,45 +153,60 @@ impl Files {
     }
 
     /// A file of at most `bytes_max`, to be read piece by piece. Takes `read`.
-    pub fn open_read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Reader, FilesError> {
+    pub fn open_read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<FileReader, FilesError> {
         let operation = FileOperation::new("fs.open-read", &[FileVerb::Read], path)?;
         self.open(subject, operation, |place, course| {
             let (file, seen) = place.open_regular(OFlags::RDONLY)?;
             if seen.stx_size > bytes_max {
                 return Err(FsError::TooLarge { path: place.shown(), limit: bytes_max });
             }
-            Ok(Reader::new(file, bytes_max, course(&place)))
+            Ok(FileReader::new(file, bytes_max, course(&place)))
         })
     }
 
     /// A file of at most `bytes_max` that is put at a path when it is finished, as [`Files::write`] does. Dropped before, it is
     /// gone, and what was there stays. Takes `create` and `write`.
-    pub fn open_replace(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Writer, FilesError> {
+    pub fn open_replace(
+        &self,
+        subject: &Subject,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<FileWriter, FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
         let operation = FileOperation::new("fs.open-replace", &verbs, path)?;
         self.open(subject, operation, |place, course| {
             let course = course(&place);
             let (draft, file) = Draft::begin(place)?;
-            Ok(Writer::new(file, Way::Replacing(draft), bytes_max, course))
+            Ok(FileWriter::new(file, Way::Replacing(draft), bytes_max, course))
         })
     }
 
     /// A file that exists, to be changed where it is, from its beginning and up to `bytes_max`. Whoever reads meanwhile sees
     /// what is written so far. Takes `write`.
-    pub fn open_write(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Writer, FilesError> {
+    pub fn open_write(
+        &self,
+        subject: &Subject,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<FileWriter, FilesError> {
         let operation = FileOperation::new("fs.open-write", &[FileVerb::Write], path)?;
         self.open(subject, operation, |place, course| {
             let (file, _) = place.open_regular(OFlags::WRONLY)?;
-            Ok(Writer::new(file, Way::InPlace, bytes_max, course(&place)))
+            Ok(FileWriter::new(file, Way::InPlace, bytes_max, course(&place)))
         })
     }
 
     /// A file that exists, to be lengthened by at most `bytes_max`. Takes `write`.
-    pub fn open_append(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Writer, FilesError> {
+    pub fn open_append(
+        &self,
+        subject: &Subject,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<FileWriter, FilesError> {
         let operation = FileOperation::new("fs.open-append", &[FileVerb::Write], path)?;
         self.open(subject, operation, |place, course| {
             let (file, _) = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
-            Ok(Writer::new(file, Way::Appending, bytes_max, course(&place)))
+            Ok(FileWriter::new(file, Way::Appending, bytes_max, course(&place)))
         })
     }
 

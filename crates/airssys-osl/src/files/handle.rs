@@ -1,7 +1,7 @@
 //! Files that stay open: read, written or lengthened piece by piece.
 //!
-//! A handle is one operation. Its outcome is recorded when it is finished, or when it is dropped: a [`Reader`] that was dropped
-//! before it met the end, and a [`Writer`] that changed a file in its place and was not finished, leave an unknown outcome; a
+//! A handle is one operation. Its outcome is recorded when it is finished, or when it is dropped: a [`FileReader`] that was dropped
+//! before it met the end, and a [`FileWriter`] that changed a file in its place and was not finished, leave an unknown outcome; a
 //! writer that was to replace a file leaves the old one, and the log says that it failed. A handle does what it was opened for
 //! and nothing else: there is no way from it to the modes, owners, times or attributes of the file, and none to the descriptor.
 //!
@@ -24,7 +24,7 @@ use crate::gate::Ticket;
 
 /// A file to be read from its beginning, or anywhere in its first bytes.
 #[derive(Debug)]
-pub struct Reader {
+pub struct FileReader {
     file: File,
     at: u64,
     bytes_max: u64,
@@ -35,7 +35,7 @@ pub struct Reader {
 
 /// A file to be written. Nothing of it is longer than the bound that it was opened with.
 #[derive(Debug)]
-pub struct Writer {
+pub struct FileWriter {
     file: File,
     way: Way,
     at: u64,
@@ -145,7 +145,7 @@ impl Course {
     }
 }
 
-impl Reader {
+impl FileReader {
     pub(super) fn new(file: File, bytes_max: u64, course: Course) -> Self {
         Self { file, at: 0, bytes_max, bytes_read: 0, has_ended: false, course }
     }
@@ -163,7 +163,7 @@ impl Reader {
     }
 }
 
-impl Read for Reader {
+impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.course.stands_io()?;
         if buffer.is_empty() {
@@ -191,14 +191,14 @@ impl Read for Reader {
     }
 }
 
-impl Seek for Reader {
+impl Seek for FileReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.at = target(to, self.at, || self.bytes_len())?;
         Ok(self.at)
     }
 }
 
-impl Drop for Reader {
+impl Drop for FileReader {
     fn drop(&mut self) {
         if self.has_ended || self.course.failure.is_some() {
             self.course.end();
@@ -206,7 +206,7 @@ impl Drop for Reader {
     }
 }
 
-impl Writer {
+impl FileWriter {
     pub(super) fn new(file: File, way: Way, bytes_max: u64, course: Course) -> Self {
         Self { file, way, at: 0, bytes_max, bytes_written: 0, course }
     }
@@ -225,7 +225,7 @@ impl Writer {
         self.course.note("cut", outcome)
     }
 
-    /// Sees what was written to the disk. What replaces a file is not in its place before [`Writer::finish`].
+    /// Sees what was written to the disk. What replaces a file is not in its place before [`FileWriter::finish`].
     pub fn sync(&mut self) -> io::Result<()> {
         self.course.stands_io()?;
         let outcome = self.file.sync_data();
@@ -252,7 +252,7 @@ impl Writer {
     }
 }
 
-impl Write for Writer {
+impl Write for FileWriter {
     /// Writes all of it, or nothing if that would be over the bound.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.course.stands_io()?;
@@ -279,7 +279,7 @@ impl Write for Writer {
     }
 }
 
-impl Seek for Writer {
+impl Seek for FileWriter {
     /// Not for a file that is only appended to.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self.way {
@@ -291,7 +291,7 @@ impl Seek for Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for FileWriter {
     fn drop(&mut self) {
         if let Err(error) = self.course.stands() {
             self.course.say(Some(&error));

@@ -1,8 +1,8 @@
-//! Reading a file, making something else of it, and writing that: two operations that are decided as one.
+//! Reading, changing and writing as one thing that is asked for: both ends are decided before anything is done.
 
-use super::{FileOperation, Files, FilesError};
+use super::{FileOperation, Files, FilesError, replace};
 use crate::access::{FileVerb, Subject};
-use crate::gate::{Denial, Denied, Operation as _};
+use crate::gate::{Denied, Operation as _};
 
 /// Which step of [`Files::transform`] was not done, and why. The steps before it were.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +44,8 @@ impl Files {
             let Denied { mut operation, access, why } = *denied;
             // The one of the two that the denial is about.
             let is_of = |operation: &FileOperation| match &access {
-                Denial::Access(access) => operation.accesses().contains(access),
-                Denial::Number(_) => false,
+                crate::gate::Denial::Access(access) => operation.accesses().contains(access),
+                crate::gate::Denial::Number(_) => false,
             };
             let place = operation.iter().position(is_of).unwrap_or(0);
             TransformError::Refused(Denied { operation: operation.swap_remove(place), access, why }.into())
@@ -64,8 +64,7 @@ impl Files {
                 return Err(error);
             }
         };
-        let written =
-            write.perform(|operation| Ok(super::replace(self.place(&operation.target)?, &content)?));
+        let written = write.perform(|operation| Ok(replace(self.place(&operation.target)?, &content)?));
         written.map_err(TransformError::Write)
     }
 }

@@ -45,7 +45,7 @@ pub enum WatchEvent {
         /// Which.
         name: String,
         /// What.
-        change: Change,
+        change: FileChange,
     },
     /// More than was kept. Whoever wants to know what is there now lists the folder.
     Missed,
@@ -55,7 +55,7 @@ pub enum WatchEvent {
 
 /// What happened with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum FileChange {
     /// It is new, or something else has it now.
     Appeared,
     /// The content of a file with it is another.
@@ -204,11 +204,11 @@ fn told(event: &inotify::Event<'_>) -> Option<WatchEvent> {
     // One that is not text cannot be asked for.
     let name = event.file_name()?.to_str().ok()?.to_owned();
     let change = if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
-        Change::Appeared
+        FileChange::Appeared
     } else if flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
-        Change::Gone
+        FileChange::Gone
     } else {
-        Change::Changed
+        FileChange::Changed
     };
     Some(WatchEvent::Name { name, change })
 }

@@ -99,7 +99,8 @@ fn what_is_no_text_keeps_the_tree_and_the_root_itself_stays() {
 /// A tree is removed while somebody puts links to the outside in the place of its folders and files.
 #[test]
 fn b6_no_link_that_is_put_into_a_tree_while_it_is_removed_leads_out_of_it() {
-    const ROUNDS: u32 = 300;
+    /// Trees removed, and removals that met a link, before it is enough.
+    const ENOUGH: u32 = 20;
     let world = World::prompt();
     let outside = world.at("outside");
     for number in 0..8 {
@@ -122,8 +123,11 @@ fn b6_no_link_that_is_put_into_a_tree_while_it_is_removed_leads_out_of_it() {
             }
         });
         let begin = Instant::now();
-        for _ in 0..ROUNDS {
-            assert!(begin.elapsed() < Duration::from_secs(120));
+        while whole < ENOUGH || stopped < ENOUGH || swaps.load(Ordering::Relaxed) < 1_000 {
+            assert!(
+                begin.elapsed() < Duration::from_secs(120),
+                "{whole} removed, {stopped} stopped, {swaps:?} swaps"
+            );
             for number in 0..8 {
                 drop(fs::create_dir_all(world.at(&format!("root/out/tree/way/deep{number}"))));
                 let path = world.at(&format!("root/out/tree/way/deep{number}/f"));
@@ -148,7 +152,5 @@ fn b6_no_link_that_is_put_into_a_tree_while_it_is_removed_leads_out_of_it() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
-    let swaps = swaps.into_inner();
-    assert!(whole > 0 && stopped > 0 && swaps > 1_000, "{whole} removed, {stopped} stopped, {swaps} swaps");
     assert_eq!(world.text("outside/o"), "outside");
 }

@@ -3,14 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use airssys_osl::{Change, FilesError, FsError, Policy, Watch, WatchEvent};
+use airssys_osl::{FileChange, FilesError, FsError, Policy, Watch, WatchEvent};
 
 use crate::files::{World, failed};
 
 /// For what is to come. What takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn name(name: &str, change: Change) -> WatchEvent {
+fn name(name: &str, change: FileChange) -> WatchEvent {
     WatchEvent::Name { name: name.to_owned(), change }
 }
 
@@ -32,13 +32,13 @@ fn what_happens_in_a_folder_is_told_in_order() {
     fs::write(world.at("root/out/folder/below"), "").unwrap();
     fs::write(world.at("root/out/last"), "").unwrap();
     for told in [
-        name("b", Change::Appeared),
-        name("b", Change::Changed),
-        name("b", Change::Gone),
-        name("c", Change::Appeared),
-        name("c", Change::Gone),
-        name("folder", Change::Appeared),
-        name("last", Change::Appeared),
+        name("b", FileChange::Appeared),
+        name("b", FileChange::Changed),
+        name("b", FileChange::Gone),
+        name("c", FileChange::Appeared),
+        name("c", FileChange::Gone),
+        name("folder", FileChange::Appeared),
+        name("last", FileChange::Appeared),
     ] {
         assert_eq!(next(&mut watch), told);
     }
@@ -57,7 +57,7 @@ fn a13_a_name_that_may_not_be_looked_at_is_not_told() {
     fs::create_dir(world.at("root/out/secret")).unwrap();
     fs::write(world.at("root/out/.hidden"), "").unwrap();
     fs::write(world.at("root/out/b"), "").unwrap();
-    assert_eq!(next(&mut watch), name("b", Change::Appeared));
+    assert_eq!(next(&mut watch), name("b", FileChange::Appeared));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn g7_more_than_is_kept_is_said_to_be_missed_and_watches_are_counted() {
         assert!(told <= kept, "no more than the bound is kept");
     }
     fs::write(world.at("root/out/after"), "").unwrap();
-    assert_eq!(next(&mut watch), name("after", Change::Appeared), "it goes on");
+    assert_eq!(next(&mut watch), name("after", FileChange::Appeared), "it goes on");
 }
 
 #[test]
@@ -126,6 +126,6 @@ fn a_task_waits_for_what_happens_without_keeping_a_thread() {
         tokio::task::yield_now().await;
         fs::write(path, "").unwrap();
         let told = tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap().unwrap();
-        assert_eq!(told, name("b", Change::Appeared));
+        assert_eq!(told, name("b", FileChange::Appeared));
     });
 }
