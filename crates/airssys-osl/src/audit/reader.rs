@@ -100,6 +100,8 @@ struct Open {
     at: u64,
     /// Within a line that is too long for a record, which was said.
     is_skipping: bool,
+    /// There is a later one, so this one gets no longer.
+    is_complete: bool,
 }
 
 impl Reader {
@@ -125,15 +127,18 @@ impl Reader {
         Ok(Self { folder, open: None, first, skip: lines.saturating_sub(len) })
     }
 
+    fn next_segment(&self) -> Result<Option<Segment>, AuditError> {
+        Ok(segments(&self.folder)?.into_iter().find(|segment| segment.first > self.first))
+    }
+
     /// Opens the segment after the one that was read.
     fn advance(&mut self) -> Result<bool, AuditError> {
-        let Some(next) = segments(&self.folder)?.into_iter().find(|segment| segment.first > self.first)
-        else {
+        let Some(next) = self.next_segment()? else {
             return Ok(false);
         };
         let file = BufReader::new(self.folder.open_regular(next.name.as_ref())?);
         let path = self.folder.path_of(next.name.as_ref());
-        self.open = Some(Open { file, path, line: 1, at: 0, is_skipping: false });
+        self.open = Some(Open { file, path, line: 1, at: 0, is_skipping: false, is_complete: false });
         self.first = next.first;
         Ok(true)
     }
@@ -184,10 +189,18 @@ impl Reader {
             // The end, for now. A line without an end is being written, or was cut short and will be removed.
             let (at, torn) = (open.at, (len > 0).then(|| broken(Flaw::CutShort)));
             open.file.seek(SeekFrom::Start(at)).map_err(fail)?;
-            if !self.advance()? {
-                return Ok(None);
+            let was_complete = open.is_complete;
+            let is_complete = self.next_segment()?.is_some();
+            if let Some(open) = &mut self.open {
+                open.is_complete = is_complete;
             }
-            // One that is whole was written between the look at the end of this segment and the look for the next.
+            match (was_complete, is_complete) {
+                (true, true) => {}
+                // It may have got longer between the look at its end and the look for a later one.
+                (false, true) => continue,
+                (_, false) => return Ok(None),
+            }
+            self.advance()?;
             if let Some(torn) = torn {
                 return Err(AuditError::Broken(torn));
             }

@@ -124,9 +124,12 @@ impl Observing {
 
     /// Whether what the policy denies by this rule, or by none, is permitted all the same.
     pub(crate) fn permits(&self, subject: &Subject, rule: Option<RuleId>) -> bool {
-        self.lock().subjects.get(subject).is_some_and(|entry| match entry.lenience {
-            Lenience::Unruled => rule.is_none(),
-            Lenience::Everything => true,
+        self.lock().subjects.get(subject).is_some_and(|entry| {
+            let is_meant = match entry.lenience {
+                Lenience::Unruled => rule.is_none(),
+                Lenience::Everything => true,
+            };
+            is_meant && uptime() < entry.until
         })
     }
 
@@ -137,10 +140,13 @@ impl Observing {
         let Some(entry) = state.subjects.get_mut(subject) else { return };
         entry.permitted += 1;
         let now = uptime();
-        if now >= entry.warned_at + REMINDER {
-            entry.warned_at = now;
-            tracing::warn!(%subject, permitted = entry.permitted, left = ?(entry.until - now), "the policy is still not enforced");
+        if now < entry.warned_at + REMINDER {
+            return;
         }
+        entry.warned_at = now;
+        let (permitted, left) = (entry.permitted, entry.until.saturating_sub(now));
+        drop(state);
+        tracing::warn!(%subject, permitted, ?left, "the policy is still not enforced for this subject");
     }
 
     pub(crate) fn now(&self) -> Vec<Observed> {
@@ -166,17 +172,21 @@ impl Observing {
 
     /// Without those whose time is over.
     fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.subjects.is_empty() {
-            let now = uptime();
-            state.subjects.retain(|subject, entry| {
-                let goes_on = now < entry.until;
-                if !goes_on {
-                    tracing::warn!(%subject, permitted = entry.permitted, "the time of observing is over");
-                }
-                goes_on
-            });
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock();
+        if state.subjects.is_empty() {
+            return state;
         }
-        state
+        let now = uptime();
+        let over: Vec<(Subject, Entry)> = state.subjects.extract_if(|_, entry| now >= entry.until).collect();
+        if over.is_empty() {
+            return state;
+        }
+        // Whoever listens is anybody's code and not to run while others wait.
+        drop(state);
+        for (subject, entry) in over {
+            tracing::warn!(%subject, permitted = entry.permitted, "the time of observing is over");
+        }
+        lock()
     }
 }
