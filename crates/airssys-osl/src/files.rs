@@ -254,6 +254,11 @@ impl Files {
         })
     }
 
+    /// The gate and the roots, for the wall that is built from both.
+    pub(crate) fn grounds(&self) -> (&Gate, &HashMap<Name, Root>) {
+        (&self.gate, &self.roots)
+    }
+
     fn act<T>(
         &self,
         subject: &Subject,

@@ -58,6 +58,7 @@ mod input;
 mod lock;
 mod net;
 mod policy;
+mod sandbox;
 
 pub use access::{
     Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
@@ -71,3 +72,6 @@ pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
 pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};
+pub use sandbox::{
+    Confinement, ConfinementError, Fit, Gap, GapKind, Place, Reach, Report, Requirement, Seen, Side, Whose,
+};

@@ -16,8 +16,10 @@ use std::fmt;
 use crate::access::{Access, Name, Subject};
 use crate::document::Position;
 
+pub(crate) use pattern::Behind;
 pub use pattern::{Pattern, PatternError};
 pub use rule::RuleError;
+pub(crate) use rule::{Ground, Verbs};
 use rule::{Matter, Scope};
 
 /// Rules of one policy.
@@ -259,6 +261,11 @@ impl Index {
 impl Rule {
     fn covers(&self, access: &Access) -> bool {
         self.scope.covers(access, self.effect)
+    }
+
+    /// What of it the system's own walls can know.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        self.scope.ground(self.effect)
     }
 
     /// What it does.

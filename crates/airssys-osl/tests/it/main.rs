@@ -15,6 +15,8 @@ mod lines;
 mod lock;
 mod policy;
 mod process;
+mod raw;
 mod read;
+mod sandbox;
 mod socket;
 mod write;

@@ -1,0 +1,683 @@
+//! The second wall: what a policy allows, compiled for the kernel, which then stops a program that passes the gate by.
+//!
+//! A [`Confinement`] is built from the policy, a subject and the opened roots. It confines a thread, and with it the programs
+//! that are started from there, by Landlock and a filter of system calls; or this whole process, by Landlock. The kernel knows
+//! less than the policy: each difference is a [`Gap`], and a [`Report`] says what was seen to hold. A confinement is never
+//! taken off again.
+
+mod calls;
+mod folders;
+mod gap;
+mod ground;
+mod ports;
+mod report;
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, NetPort,
+    PathBeneath, RestrictSelfAttr as _, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated,
+    RulesetCreatedAttr as _, RulesetError, Scope, make_bitflags,
+};
+use rustix::fs::{FileType, Mode, OFlags};
+use seccompiler::BpfProgram;
+
+use crate::access::{FileVerb, Name, NetVerb, Subject};
+use crate::files::Files;
+use crate::fs::{FsError, Root};
+use crate::policy::{Effect, Ground, Policy};
+
+use calls::Sockets;
+pub use gap::{Gap, GapKind, Place, Side};
+use ground::Grounds;
+use ports::Ports;
+use report::{Found, Probe};
+pub use report::{Report, Seen};
+
+/// The newest version of Landlock whose rights are asked for.
+const ABI_MAX: ABI = ABI::V9;
+/// What a program gets of a folder that it may read.
+const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+/// What it gets of one that it may change.
+const CHANGE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+    ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir | Refer
+});
+/// What programs read to start, beside themselves. None of it is a secret of somebody.
+const LIBRARIES: [&str; 9] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/share",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/dev/urandom",
+];
+/// What starts programs that are not whole in themselves.
+const LOADERS: [&str; 4] = [
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-musl-x86_64.so.1",
+    "/lib/ld-musl-aarch64.so.1",
+];
+const NULL: &str = "/dev/null";
+
+/// What a policy allows, as the kernel can be told. Built once, it confines as many threads as are needed.
+#[derive(Debug)]
+pub struct Confinement {
+    wall: Wall,
+    programs: Vec<BpfProgram>,
+    sockets: Sockets,
+    /// The policy has rules about datagrams.
+    has_datagrams: bool,
+    connect: Ports,
+    bind: Ports,
+}
+
+/// Whose rules a confinement is built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'s> {
+    /// Those of one subject: for what runs on its behalf.
+    Subject(&'s Subject),
+    /// Those of all together: for a process that works for them all.
+    Everyone,
+}
+
+/// On which side the kernel errs where it cannot know what the policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It allows more: nothing that the policy allows is stopped, but for what a [`Gap`] says. For a wall behind the gate.
+    Around,
+    /// It allows less: nothing that the policy denies passes, but for what a [`Gap`] says. For a wall that stands alone, before
+    /// a program that was not written for the gate.
+    Inside,
+}
+
+/// What happens where the kernel cannot confine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// It is an error, and what was to run does not.
+    Must,
+    /// It goes on with what there is. The report says what that is.
+    BestEffort,
+}
+
+/// What may be done with a folder that is granted beside the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Files are read and folders listed.
+    Read,
+    /// And changed, made, removed and moved there.
+    Change,
+}
+
+/// Why something is not confined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfinementError {
+    /// A folder that is granted cannot be looked at.
+    #[error("confine to a folder")]
+    Folder(#[from] FsError),
+    /// The rules are too many to build a wall of.
+    #[error("confine by more than {limit} rules")]
+    TooManyRules {
+        /// The bound.
+        limit: usize,
+    },
+    /// The folders and files are too many to be granted one by one.
+    #[error("confine to more than {limit} folders and files; allow whole folders")]
+    TooManyFolders {
+        /// The bound.
+        limit: usize,
+    },
+    /// The kernel did not take the wall.
+    #[error("{action} by landlock")]
+    Landlock {
+        /// What was being done.
+        action: &'static str,
+        /// Its answer.
+        #[source]
+        source: RulesetError,
+    },
+    /// The handle of the wall cannot be had a second time.
+    #[error("confine a thread")]
+    Handle(#[source] std::io::Error),
+    /// The kernel did not take the filter of system calls.
+    #[error("filter system calls")]
+    Calls(#[from] seccompiler::Error),
+    /// It did not take it into force.
+    #[error("filter system calls")]
+    Filter(#[source] seccompiler::Error),
+    /// The kernel does not know a part that must be there.
+    #[error("confine {part}: this kernel does not know how")]
+    Absent {
+        /// Which.
+        part: &'static str,
+    },
+    /// A part was taken and does not hold.
+    #[error("confine {part}: the kernel took it and it does not hold")]
+    Fails {
+        /// Which.
+        part: &'static str,
+    },
+    /// The process has other threads, which this kernel cannot confine.
+    #[error(
+        "confine the process: it has {len} threads, and this kernel confines one; do it before others are started"
+    )]
+    Threads {
+        /// How many it has.
+        len: usize,
+    },
+    /// A folder that must stay out of reach does not.
+    #[error("confine away from {path:?}: it is granted, or something below or above it is")]
+    Reaches {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// The part that is Landlock's.
+#[derive(Debug)]
+struct Wall {
+    ruleset: RulesetCreated,
+    handled: BitFlags<AccessFs>,
+    /// What the kernel knows, of what was asked for.
+    known: Known,
+    /// Each thing granted, as the file system numbers it.
+    granted: HashSet<Numbered>,
+    /// And each folder above one.
+    above: HashSet<Numbered>,
+    counted: usize,
+    gaps: Vec<Gap>,
+}
+
+/// A file or folder, as the file system numbers it.
+type Numbered = (u64, u64);
+
+/// What a kernel knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    files: bool,
+    truncate: bool,
+    moves: bool,
+    ports: bool,
+    scopes: bool,
+    /// Sockets by their path.
+    paths: bool,
+}
+
+impl Known {
+    /// What this kernel knows, up to a version.
+    fn up_to(abi: ABI) -> Self {
+        let fs = |right| asked(abi).contains(right) && hard().handle_access(right).is_ok();
+        Self {
+            files: fs(AccessFs::ReadFile),
+            truncate: fs(AccessFs::Truncate),
+            moves: fs(AccessFs::Refer),
+            ports: abi >= ABI::V4 && hard().handle_access(AccessNet::ConnectTcp).is_ok(),
+            scopes: abi >= ABI::V6 && hard().scope(Scope::Signal).is_ok(),
+            paths: fs(AccessFs::ResolveUnix),
+        }
+    }
+}
+
+/// A ruleset for asking what the kernel knows.
+fn hard() -> Ruleset {
+    Ruleset::default().set_compatibility(CompatLevel::HardRequirement)
+}
+
+fn asked(abi: ABI) -> BitFlags<AccessFs> {
+    AccessFs::from_all(abi)
+}
+
+impl Confinement {
+    /// Compiles what a policy allows in these roots. What it allows elsewhere is of no use to anybody.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use airssys_osl::{Confinement, Fit, Name, Policy, Requirement, Root, Subject, Whose};
+    /// # let folder = tempfile::tempdir()?;
+    /// # std::fs::write(folder.path().join("a"), "alpha")?;
+    /// let policy = Policy::parse(
+    ///     r#"
+    ///     version = 1
+    ///     [[subject]]
+    ///     name = "tool"
+    ///     [[subject.allow]]
+    ///     files = ["work:**"]
+    ///     hidden = true
+    ///     "#,
+    ///     "policy.toml",
+    /// )?;
+    /// let (tool, work, root) = (Subject::parse("tool")?, Name::parse("work")?, Root::open(folder.path())?);
+    /// let confinement = Confinement::new(&policy, Whose::Subject(&tool), [(&work, &root)], Fit::Inside)?;
+    /// let inside = folder.path().join("a");
+    /// std::thread::spawn(move || {
+    ///     let report = confinement.apply_to_thread(Requirement::BestEffort).expect("the kernel takes it");
+    ///     assert!(std::fs::read(inside).is_ok());
+    ///     assert!(report.landlock_abi.is_none() || std::fs::read("/etc/passwd").is_err());
+    /// })
+    /// .join()
+    /// .expect("the thread ends well");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new<'r>(
+        policy: &Policy,
+        whose: Whose<'_>,
+        roots: impl IntoIterator<Item = (&'r Name, &'r Root)>,
+        fit: Fit,
+    ) -> Result<Self, ConfinementError> {
+        Self::up_to(ABI_MAX, policy, whose, roots, fit)
+    }
+
+    /// [`Confinement::new`] of the policy and the roots of these files, as they are now.
+    pub fn of_files(files: &Files, whose: Whose<'_>, fit: Fit) -> Result<Self, ConfinementError> {
+        let (gate, roots) = files.grounds();
+        Self::new(&gate.policy(), whose, roots, fit)
+    }
+
+    fn up_to<'r>(
+        abi: ABI,
+        policy: &Policy,
+        whose: Whose<'_>,
+        roots: impl IntoIterator<Item = (&'r Name, &'r Root)>,
+        fit: Fit,
+    ) -> Result<Self, ConfinementError> {
+        let grounds = Grounds::of(policy, whose)?;
+        let mut gaps = Vec::new();
+        let connect = Ports::of(&grounds, NetVerb::Connect, fit, &mut gaps);
+        let bind = Ports::of(&grounds, NetVerb::Listen, fit, &mut gaps);
+        let mut wall = Wall::new(abi, &connect, &bind, gaps)?;
+        for root in roots {
+            folders::grant(&mut wall, &grounds, root, fit)?;
+        }
+        wall.run(&grounds)?;
+        let is_about = |rule: &&crate::policy::Rule, verbs: &[NetVerb]| {
+            rule.effect() == Effect::Allow
+                && matches!(rule.ground(), Ground::Net { verb, .. } if verbs.contains(&verb))
+        };
+        let has = |verbs: &[NetVerb]| grounds.others.iter().flatten().any(|rule| is_about(rule, verbs));
+        let has_datagrams = has(&[NetVerb::Send, NetVerb::Bind]);
+        let sockets = Sockets {
+            tcp: !connect.is_empty() || !bind.is_empty(),
+            listen: !bind.is_empty(),
+            // To look a name up takes datagrams.
+            udp: fit == Fit::Around && (has_datagrams || has(&[NetVerb::Resolve])),
+            unix: false,
+        };
+        let programs = calls::programs(sockets)?;
+        Ok(Self { wall, programs, sockets, has_datagrams, connect, bind })
+    }
+
+    /// Grants what programs need to start: libraries, the loader, shared data of programs, `/dev/null` and `/dev/urandom`.
+    pub fn with_libraries(mut self) -> Result<Self, ConfinementError> {
+        for (paths, rights) in [
+            (&LIBRARIES[..], READ),
+            (&LOADERS[..], AccessFs::Execute | AccessFs::ReadFile),
+            (&[NULL][..], AccessFs::ReadFile | AccessFs::WriteFile),
+        ] {
+            for path in paths {
+                if self.wall.grant_path(path, rights, OFlags::empty())?.is_some() {
+                    self.wall.tell_beside(Path::new(path));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Grants a folder beside the policy, such as that of the log to a process that writes it.
+    pub fn with_folder(mut self, root: &Root, reach: Reach) -> Result<Self, ConfinementError> {
+        let rights = match reach {
+            Reach::Read => READ,
+            Reach::Change => CHANGE,
+        };
+        self.wall.grant(root.dir(), rights)?;
+        self.wall.tell_beside(root.label());
+        Ok(self)
+    }
+
+    /// Grants sockets of this machine, to whatever listens by a path: that can be more than the rest of the wall is worth.
+    pub fn with_unix_sockets(mut self) -> Result<Self, ConfinementError> {
+        self.sockets.unix = true;
+        self.programs = calls::programs(self.sockets)?;
+        Ok(self)
+    }
+
+    /// An error if a folder, such as that of the log, is granted, or one above it, or something in it.
+    pub fn must_not_reach(&self, root: &Root) -> Result<(), ConfinementError> {
+        let failed = |error: rustix::io::Errno| FsError::of("open", root.label().to_owned(), error.into());
+        let folder = number(root.dir()).map_err(failed)?;
+        let above = all_above(root.dir()).map_err(failed)?;
+        let is_above = above.iter().chain([&folder]).any(|folder| self.wall.granted.contains(folder));
+        let is_below = self.wall.above.contains(&folder);
+        if is_above || is_below {
+            Err(ConfinementError::Reaches { path: root.label().to_owned() })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Where the kernel and the policy will differ for a thread that is confined, as far as this kernel knows. What holds
+    /// then is for the [`Report`] to say.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.gaps_with(true)
+    }
+
+    /// Confines the calling thread, the threads and the programs that it starts from now on, by Landlock and the filter of
+    /// system calls. After an error it may be confined in part: let it end.
+    pub fn apply_to_thread(&self, requirement: Requirement) -> Result<Report, ConfinementError> {
+        let (found, probe, status) = self.restrict(requirement, false)?;
+        for program in &self.programs {
+            seccompiler::apply_filter(program).map_err(ConfinementError::Filter)?;
+        }
+        self.report(requirement, found, probe, &status, Applied::Thread)
+    }
+
+    /// Confines this process by Landlock, and all that it starts. The process has to have this one thread only, unless the
+    /// kernel can confine all at once, which it can from version 8 of Landlock on. Calls are not filtered.
+    pub fn apply_to_process(&self, requirement: Requirement) -> Result<Report, ConfinementError> {
+        let len = threads_len().map_err(ConfinementError::Handle)?;
+        let is_alone = len == 1;
+        if !is_alone && !can_sync(&self.wall)? {
+            return Err(ConfinementError::Threads { len });
+        }
+        let (found, probe, status) = self.restrict(requirement, !is_alone)?;
+        self.report(requirement, found, probe, &status, Applied::Process)
+    }
+
+    fn restrict(
+        &self,
+        requirement: Requirement,
+        all_threads: bool,
+    ) -> Result<(Found, Probe, RestrictionStatus), ConfinementError> {
+        let known = self.wall.known;
+        if requirement == Requirement::Must {
+            let parts = [
+                (known.files, "files"),
+                (known.truncate, "the cutting of files"),
+                (known.ports, "ports"),
+                (known.scopes, "signals and abstract sockets"),
+            ];
+            if let Some((_, part)) = parts.into_iter().find(|(is_known, _)| !is_known) {
+                return Err(ConfinementError::Absent { part });
+            }
+        }
+        let failed = |source| ConfinementError::Landlock { action: "confine", source };
+        let probe = Probe::prepare();
+        let ruleset = self.wall.ruleset.try_clone().map_err(ConfinementError::Handle)?;
+        let ruleset = ruleset.all_threads(all_threads).map_err(failed)?;
+        let status = ruleset.restrict_self().map_err(failed)?;
+        Ok((probe.observe(), probe, status))
+    }
+
+    fn report(
+        &self,
+        requirement: Requirement,
+        found: Found,
+        mut probe: Probe,
+        status: &RestrictionStatus,
+        applied: Applied,
+    ) -> Result<Report, ConfinementError> {
+        let known = self.wall.known;
+        let landlock_abi = match status.landlock {
+            LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => None,
+            LandlockStatus::Available { effective_abi, kernel_abi } => {
+                u32::try_from(kernel_abi.unwrap_or(effective_abi as i32)).ok()
+            }
+        };
+        let (calls_filtered, no_new_privileges) = probe.account();
+        let report = Report {
+            landlock_abi,
+            files: Seen::of(true, known.files, found.files),
+            connect: Seen::of(!self.connect.is_open(), known.ports, found.connect),
+            bind: Seen::of(!self.bind.is_open(), known.ports, found.bind),
+            abstract_sockets: Seen::of(true, known.scopes, found.abstract_sockets),
+            signals: Seen::of(true, known.scopes, found.signals),
+            calls_filtered,
+            no_new_privileges,
+            whole_process: applied == Applied::Process && known.files,
+            gaps: self.gaps_with(calls_filtered && applied == Applied::Thread),
+        };
+        if requirement == Requirement::Must {
+            if let Some((part, _)) = report.parts().into_iter().find(|(_, seen)| *seen == Seen::Fails) {
+                return Err(ConfinementError::Fails { part });
+            }
+            if applied == Applied::Thread && !calls_filtered {
+                return Err(ConfinementError::Fails { part: "system calls" });
+            }
+        }
+        Ok(report)
+    }
+
+    /// What differs, with the filter of calls or without it.
+    fn gaps_with(&self, is_filtered: bool) -> Vec<Gap> {
+        let Known { files, truncate, moves, ports, scopes: _, paths } = self.wall.known;
+        let all = (1, u16::MAX);
+        let verbs = FileVerb::WORDS.iter().map(|(_, verb)| *verb);
+        let wider = |kind, place| Gap::new(Side::Wider, kind, place);
+        let net = |verb| Place::Net { verb, ports: all };
+        let old = |verbs: Vec<FileVerb>| wider(GapKind::OldKernel, Place::Everywhere(verbs));
+        let mut gaps = Vec::new();
+        if files {
+            gaps.extend(
+                self.wall.gaps.iter().filter(|gap| ports || !matches!(gap.place, Place::Net { .. })).cloned(),
+            );
+            gaps.push(wider(GapKind::Unhandled, Place::Everywhere(vec![FileVerb::Stat, FileVerb::Watch])));
+            if !truncate {
+                gaps.push(old(vec![FileVerb::Write]));
+            }
+            if !moves {
+                let place = Place::Everywhere(Vec::new());
+                gaps.push(Gap::new(Side::Narrower, GapKind::OldKernel, place));
+            }
+        } else {
+            gaps.push(old(verbs.collect()));
+        }
+        // Without the right sockets there is nothing to connect by.
+        for (verb, is_usable) in
+            [(NetVerb::Connect, self.sockets.tcp), (NetVerb::Listen, self.sockets.listen)]
+        {
+            if !ports && (is_usable || !is_filtered) {
+                gaps.push(wider(GapKind::OldKernel, net(Some(verb))));
+            }
+        }
+        if (!is_filtered || self.sockets.listen) && !self.bind.is_open() {
+            gaps.push(wider(GapKind::FreePorts, net(Some(NetVerb::Listen))));
+        }
+        for verb in [NetVerb::Send, NetVerb::Bind] {
+            if !is_filtered || self.sockets.udp {
+                gaps.push(wider(GapKind::Datagrams, net(Some(verb))));
+            } else if self.has_datagrams {
+                gaps.push(Gap::new(Side::Narrower, GapKind::Datagrams, net(Some(verb))));
+            }
+        }
+        if !is_filtered {
+            gaps.push(wider(GapKind::OtherSockets, net(None)));
+        }
+        if (!is_filtered || self.sockets.unix) && !paths {
+            gaps.push(wider(GapKind::UnixSockets, net(None)));
+        }
+        gaps
+    }
+}
+
+/// What was confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Applied {
+    Thread,
+    Process,
+}
+
+impl Wall {
+    fn new(abi: ABI, connect: &Ports, bind: &Ports, gaps: Vec<Gap>) -> Result<Self, ConfinementError> {
+        let failed = |source| ConfinementError::Landlock { action: "compile a policy", source };
+        let handled = asked(abi);
+        let mut ruleset = Ruleset::default().handle_access(handled).map_err(failed)?;
+        let nets = [(connect, AccessNet::ConnectTcp), (bind, AccessNet::BindTcp)];
+        let nets = nets.into_iter().filter(|(ports, _)| abi >= ABI::V4 && !ports.is_open());
+        for (_, access) in nets.clone() {
+            ruleset = ruleset.handle_access(access).map_err(failed)?;
+        }
+        if abi >= ABI::V6 {
+            ruleset = ruleset.scope(Scope::from_all(abi)).map_err(failed)?;
+        }
+        let mut ruleset = ruleset.create().map_err(failed)?;
+        for (ports, access) in nets {
+            for port in ports.listed() {
+                ruleset = ruleset.add_rule(NetPort::new(port, access)).map_err(failed)?;
+            }
+        }
+        let known = Known::up_to(abi);
+        Ok(Self { ruleset, handled, known, granted: HashSet::new(), above: HashSet::new(), counted: 0, gaps })
+    }
+
+    /// Rights to a folder and all below, or to a file.
+    fn grant(&mut self, at: impl AsFd, rights: BitFlags<AccessFs>) -> Result<(), ConfinementError> {
+        let failed = |source| ConfinementError::Landlock { action: "grant a folder", source };
+        let rights = rights & self.handled;
+        if rights.is_empty() {
+            return Ok(());
+        }
+        let fail = |error: rustix::io::Errno| FsError::of("look at", PathBuf::new(), error.into());
+        let this = number(&at).map_err(fail)?;
+        if self.granted.insert(this) && is_folder(&at).map_err(fail)? {
+            self.above.extend(all_above(&at).map_err(fail)?);
+        }
+        (&mut self.ruleset).add_rule(PathBeneath::new(at, rights)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Rights to a file in a folder.
+    fn grant_file(
+        &mut self,
+        file: impl AsFd,
+        rights: BitFlags<AccessFs>,
+        folder: impl AsFd,
+    ) -> Result<(), ConfinementError> {
+        let fail = |error: rustix::io::Errno| FsError::of("look at", PathBuf::new(), error.into());
+        self.above.insert(number(&folder).map_err(fail)?);
+        self.above.extend(all_above(&folder).map_err(fail)?);
+        self.grant(file, rights)
+    }
+
+    /// Rights to something of the system; `None` if it is not there or not what was looked for.
+    fn grant_path(
+        &mut self,
+        path: &str,
+        rights: BitFlags<AccessFs>,
+        flags: OFlags,
+    ) -> Result<Option<()>, ConfinementError> {
+        let path = Path::new(path);
+        match (open(path, flags)?, path.parent()) {
+            (Some((file, FileType::Symlink)), _) => {
+                drop(file);
+                Ok(None)
+            }
+            (Some((folder, FileType::Directory)), _) => self.grant(folder, rights).map(Some),
+            (Some((file, _)), Some(parent)) => match open(parent, OFlags::DIRECTORY)? {
+                Some((folder, _)) => self.grant_file(file, rights, folder).map(Some),
+                None => Ok(None),
+            },
+            (Some(_), None) | (None, _) => Ok(None),
+        }
+    }
+
+    /// One more thing is looked at.
+    fn count(&mut self) -> Result<(), ConfinementError> {
+        self.counted += 1;
+        if self.counted > folders::ENTRIES_MAX {
+            return Err(ConfinementError::TooManyFolders { limit: folders::ENTRIES_MAX });
+        }
+        Ok(())
+    }
+
+    fn tell_beside(&mut self, path: &Path) {
+        let place = Place::System(path.to_string_lossy().into_owned());
+        self.gaps.push(Gap::new(Side::Wider, GapKind::Beside, place));
+    }
+
+    /// Programs that may be started with some arguments are granted with all.
+    fn run(&mut self, grounds: &Grounds<'_>) -> Result<(), ConfinementError> {
+        for rules in &grounds.others {
+            for rule in rules {
+                let Ground::Run { program, .. } = rule.ground() else { continue };
+                let denies = |rule: &&crate::policy::Rule| {
+                    rule.effect() == Effect::Deny
+                        && matches!(rule.ground(), Ground::Run { program: denied, any_arguments: true } if denied == program)
+                };
+                if rule.effect() == Effect::Deny || rules.iter().any(denies) {
+                    continue;
+                }
+                let place = Place::System(program.to_owned());
+                // Below a folder everything would run.
+                let is_file =
+                    matches!(open(Path::new(program), OFlags::NOFOLLOW)?, Some((_, FileType::RegularFile)));
+                let rights = AccessFs::Execute | AccessFs::ReadFile;
+                let granted =
+                    if is_file { self.grant_path(program, rights, OFlags::NOFOLLOW)? } else { None };
+                let (side, kind) = match granted {
+                    Some(()) => (Side::Wider, GapKind::Arguments),
+                    None => (Side::Narrower, GapKind::Missing),
+                };
+                self.gaps.push(Gap::new(side, kind, place).of_rule(rule));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Something of the system, for use in paths only, and what it is; `None` if there is nothing.
+fn open(path: &Path, flags: OFlags) -> Result<Option<(OwnedFd, FileType)>, ConfinementError> {
+    use rustix::io::Errno;
+    let failed = |error: Errno| FsError::of("open", path.to_owned(), error.into());
+    match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty()) {
+        Ok(file) => {
+            let stat = rustix::fs::fstat(&file).map_err(failed)?;
+            Ok(Some((file, FileType::from_raw_mode(stat.st_mode))))
+        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(failed(error).into()),
+    }
+}
+
+fn number(at: impl AsFd) -> rustix::io::Result<Numbered> {
+    let stat = rustix::fs::fstat(at)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+fn is_folder(at: impl AsFd) -> rustix::io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(at)?.st_mode) == FileType::Directory)
+}
+
+/// The folders above one, up to the root of the system.
+fn all_above(folder: impl AsFd) -> rustix::io::Result<Vec<Numbered>> {
+    let up = |from: std::os::fd::BorrowedFd<'_>| {
+        rustix::fs::openat(from, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let mut at = number(&folder)?;
+    let mut parent = up(folder.as_fd())?;
+    let mut above = Vec::new();
+    loop {
+        let numbered = number(&parent)?;
+        if numbered == at {
+            return Ok(above);
+        }
+        above.push(numbered);
+        at = numbered;
+        parent = up(parent.as_fd())?;
+    }
+}
+
+/// Whether the kernel can confine all threads of a process at once.
+fn can_sync(wall: &Wall) -> Result<bool, ConfinementError> {
+    let ruleset = wall.ruleset.try_clone().map_err(ConfinementError::Handle)?;
+    Ok(ruleset.set_compatibility(CompatLevel::HardRequirement).all_threads(true).is_ok())
+}
+
+fn threads_len() -> std::io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
