@@ -38,14 +38,13 @@ const MOVE: Rights = make_bitflags!(AccessFs::{Refer});
 const CONTENT: Rights = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
 
 /// The verbs that have to be allowed for a right.
-const NEEDS: [(Rights, &[FileVerb]); 7] = [
+const NEEDS: [(Rights, &[FileVerb]); 6] = [
     (READ, &[FileVerb::Read]),
     (WRITE, &[FileVerb::Write]),
     (LIST, &[FileVerb::List, FileVerb::Stat]),
     (MAKE, &[FileVerb::Create]),
     (REMOVE, &[FileVerb::Remove]),
     (LINK, &[FileVerb::Link]),
-    (MOVE, &[FileVerb::Read, FileVerb::Write, FileVerb::Create, FileVerb::Remove, FileVerb::Link]),
 ];
 
 /// What a verb is to the kernel.
@@ -80,7 +79,10 @@ pub(super) fn grant(
                 let source = std::io::ErrorKind::NotFound.into();
                 ConfinementError::Folder(FsError::NotFound { path: root.label().to_owned(), source })
             })?;
-            builder.inside(&folder, &RelPath::root(), Rights::EMPTY, 0)
+            builder.inside(&folder, &RelPath::root(), Rights::EMPTY, 0)?;
+            builder.granted.clone().into_iter().for_each(|(path, rights)| builder.tell_wider(&path, rights));
+            builder.tell_moves();
+            Ok(())
         }
     }
 }
@@ -209,13 +211,25 @@ impl Builder<'_, '_> {
         let (grounds, name) = (self.grounds, self.name);
         let is_granted = |needs: &[FileVerb]| needs.iter().all(|verb| grounds.is_whole(name, *verb, path));
         let here = NEEDS.iter().filter(|(rights, needs)| !above.contains(*rights) && is_granted(needs));
-        let here: Rights = here.fold(Rights::EMPTY, |here, (rights, _)| here | *rights);
+        let mut here: Rights = here.fold(Rights::EMPTY, |here, (rights, _)| here | *rights);
+        // What is moved away is read, and what is moved here is written.
+        let (takes, puts) = ((above | here).intersects(REMOVE), (above | here).intersects(MAKE));
+        if (takes || puts)
+            && (!takes || is_granted(&[FileVerb::Read]))
+            && (!puts || is_granted(&[FileVerb::Write]))
+        {
+            here |= MOVE & !above;
+        }
         if !here.is_empty() {
             self.wall.grant(folder, here)?;
             self.granted.insert(path.clone(), here);
-            self.tell_wider(path, here);
         }
         let all = above | here;
+        let replaces = LIST | AccessFs::RemoveFile;
+        if all.contains(AccessFs::MakeReg | AccessFs::WriteFile) && !all.contains(replaces) {
+            let place = Place::Files { root: name.clone(), path: path.clone(), verbs: Vec::new() };
+            self.wall.gaps.push(Gap::new(Side::Narrower, GapKind::Replacing, place));
+        }
         // What is allowed for some of what is below, or could be.
         let mut left = Vec::new();
         for verb in verbs() {
@@ -314,7 +328,9 @@ impl Builder<'_, '_> {
             Gap::new(Side::Wider, kind, place)
         };
         let effective = self.effective(path);
-        if effective.contains(MAKE) && effective.intersects(REMOVE) {
+        let somewhere = |rights| self.granted.values().any(|granted| granted.intersects(rights));
+        let moves = effective.contains(MOVE) && somewhere(MAKE) && somewhere(REMOVE);
+        if moves || effective.intersects(MAKE) && effective.intersects(REMOVE) {
             self.wall.gaps.push(moving(GapKind::Renames));
         }
         if rights.intersects(READ | WRITE) {
@@ -329,8 +345,11 @@ impl Builder<'_, '_> {
         let is_from = |rights: Rights| rights.contains(READ | AccessFs::RemoveFile);
         let is_to = |rights: Rights| rights.contains(AccessFs::MakeReg | AccessFs::WriteFile);
         for (to, more) in folders.iter().filter(|(_, rights)| is_to(*rights)) {
-            let gains = |(_, less): &&(RelPath, Rights)| is_from(*less) && !less.contains(*more & CONTENT);
-            if folders.iter().find(gains).is_some() {
+            let is_refused = |(from, less): &(RelPath, Rights)| {
+                is_from(*less) && from != to && !less.contains(*more & CONTENT | MOVE)
+                    || is_from(*less) && !more.contains(MOVE)
+            };
+            if folders.iter().any(is_refused) {
                 let place = Place::Files { root: self.name.clone(), path: to.clone(), verbs: Vec::new() };
                 self.wall.gaps.push(Gap::new(Side::Narrower, GapKind::Moves, place));
             }

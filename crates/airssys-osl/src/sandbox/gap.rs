@@ -90,8 +90,8 @@ kinds! {
         Replacing = "replacing files takes the right to list and remove",
         /// Who may create files may give those there a second name in their folder.
         HardLinks = "files get second names in their folder",
-        /// Who may create and remove may rename, folders too.
-        Renames = "files and folders are renamed in their folder",
+        /// Who may create and remove may rename without more, folders too.
+        Renames = "files and folders are renamed",
         /// Files with several names, FIFOs and devices are files like others.
         OddFiles = "files with several names, FIFOs and devices are opened",
         /// The kernel's wall does not know this: looking whether something is there, modes, owners, times, watching.
