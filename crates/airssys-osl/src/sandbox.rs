@@ -11,17 +11,16 @@ mod gap;
 mod ground;
 mod ports;
 mod report;
+mod wall;
 
-use std::collections::HashSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, NetPort,
-    PathBeneath, RestrictSelfAttr as _, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated,
-    RulesetCreatedAttr as _, RulesetError, Scope, make_bitflags,
+    ABI, AccessFs, BitFlags, CompatLevel, Compatible as _, LandlockStatus, RestrictSelfAttr as _,
+    RestrictionStatus, RulesetError, make_bitflags,
 };
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::OFlags;
 use seccompiler::BpfProgram;
 
 use crate::access::{FileVerb, Name, NetVerb, Subject};
@@ -35,6 +34,7 @@ use ground::Grounds;
 use ports::Ports;
 use report::{Found, Probe};
 pub use report::{Report, Seen};
+use wall::{Known, Wall, all_above, number};
 
 /// The newest version of Landlock whose rights are asked for.
 const ABI_MAX: ABI = ABI::V9;
@@ -66,7 +66,6 @@ const LOADERS: [&str; 4] = [
 const NULL: &str = "/dev/null";
 
 /// What a policy allows, as the kernel can be told. Built once, it confines as many threads as are needed.
-#[derive(Debug)]
 pub struct Confinement {
     wall: Wall,
     programs: Vec<BpfProgram>,
@@ -142,15 +141,12 @@ pub enum ConfinementError {
         #[source]
         source: RulesetError,
     },
-    /// The handle of the wall cannot be had a second time.
+    /// A thread cannot be made, counted, or given the wall.
     #[error("confine a thread")]
-    Handle(#[source] std::io::Error),
-    /// The kernel did not take the filter of system calls.
+    Thread(#[source] std::io::Error),
+    /// The filter of system calls cannot be compiled, or the kernel did not take it.
     #[error("filter system calls")]
     Calls(#[from] seccompiler::Error),
-    /// It did not take it into force.
-    #[error("filter system calls")]
-    Filter(#[source] seccompiler::Error),
     /// The kernel does not know a part that must be there.
     #[error("confine {part}: this kernel does not know how")]
     Absent {
@@ -177,60 +173,6 @@ pub enum ConfinementError {
         /// Which.
         path: PathBuf,
     },
-}
-
-/// The part that is Landlock's.
-#[derive(Debug)]
-struct Wall {
-    ruleset: RulesetCreated,
-    handled: BitFlags<AccessFs>,
-    /// What the kernel knows, of what was asked for.
-    known: Known,
-    /// Each thing granted, as the file system numbers it.
-    granted: HashSet<Numbered>,
-    /// And each folder above one.
-    above: HashSet<Numbered>,
-    counted: usize,
-    gaps: Vec<Gap>,
-}
-
-/// A file or folder, as the file system numbers it.
-type Numbered = (u64, u64);
-
-/// What a kernel knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Known {
-    files: bool,
-    truncate: bool,
-    moves: bool,
-    ports: bool,
-    scopes: bool,
-    /// Sockets by their path.
-    paths: bool,
-}
-
-impl Known {
-    /// What this kernel knows, up to a version.
-    fn up_to(abi: ABI) -> Self {
-        let fs = |right| asked(abi).contains(right) && hard().handle_access(right).is_ok();
-        Self {
-            files: fs(AccessFs::ReadFile),
-            truncate: fs(AccessFs::Truncate),
-            moves: fs(AccessFs::Refer),
-            ports: abi >= ABI::V4 && hard().handle_access(AccessNet::ConnectTcp).is_ok(),
-            scopes: abi >= ABI::V6 && hard().scope(Scope::Signal).is_ok(),
-            paths: fs(AccessFs::ResolveUnix),
-        }
-    }
-}
-
-/// A ruleset for asking what the kernel knows.
-fn hard() -> Ruleset {
-    Ruleset::default().set_compatibility(CompatLevel::HardRequirement)
-}
-
-fn asked(abi: ABI) -> BitFlags<AccessFs> {
-    AccessFs::from_all(abi)
 }
 
 impl Confinement {
@@ -367,26 +309,35 @@ impl Confinement {
         self.gaps_with(true)
     }
 
+    /// What will hold: seen on a thread that is confined for this alone and then ends.
+    pub fn report(&self, requirement: Requirement) -> Result<Report, ConfinementError> {
+        let try_on = || self.apply_to_thread(requirement);
+        std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, try_on) {
+            Ok(tried) => tried.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(source) => Err(ConfinementError::Thread(source)),
+        })
+    }
+
     /// Confines the calling thread, the threads and the programs that it starts from now on, by Landlock and the filter of
     /// system calls. After an error it may be confined in part: let it end.
     pub fn apply_to_thread(&self, requirement: Requirement) -> Result<Report, ConfinementError> {
         let (found, probe, status) = self.restrict(requirement, false)?;
         for program in &self.programs {
-            seccompiler::apply_filter(program).map_err(ConfinementError::Filter)?;
+            seccompiler::apply_filter(program)?;
         }
-        self.report(requirement, found, probe, &status, Applied::Thread)
+        self.seen(requirement, found, probe, &status, Applied::Thread)
     }
 
     /// Confines this process by Landlock, and all that it starts. The process has to have this one thread only, unless the
     /// kernel can confine all at once, which it can from version 8 of Landlock on. Calls are not filtered.
     pub fn apply_to_process(&self, requirement: Requirement) -> Result<Report, ConfinementError> {
-        let len = threads_len().map_err(ConfinementError::Handle)?;
+        let len = threads_len().map_err(ConfinementError::Thread)?;
         let is_alone = len == 1;
         if !is_alone && !can_sync(&self.wall)? {
             return Err(ConfinementError::Threads { len });
         }
         let (found, probe, status) = self.restrict(requirement, !is_alone)?;
-        self.report(requirement, found, probe, &status, Applied::Process)
+        self.seen(requirement, found, probe, &status, Applied::Process)
     }
 
     fn restrict(
@@ -408,13 +359,13 @@ impl Confinement {
         }
         let failed = |source| ConfinementError::Landlock { action: "confine", source };
         let probe = Probe::prepare();
-        let ruleset = self.wall.ruleset.try_clone().map_err(ConfinementError::Handle)?;
+        let ruleset = self.wall.ruleset.try_clone().map_err(ConfinementError::Thread)?;
         let ruleset = ruleset.all_threads(all_threads).map_err(failed)?;
         let status = ruleset.restrict_self().map_err(failed)?;
         Ok((probe.observe(), probe, status))
     }
 
-    fn report(
+    fn seen(
         &self,
         requirement: Requirement,
         found: Found,
@@ -512,169 +463,15 @@ enum Applied {
     Process,
 }
 
-impl Wall {
-    fn new(abi: ABI, connect: &Ports, bind: &Ports, gaps: Vec<Gap>) -> Result<Self, ConfinementError> {
-        let failed = |source| ConfinementError::Landlock { action: "compile a policy", source };
-        let handled = asked(abi);
-        let mut ruleset = Ruleset::default().handle_access(handled).map_err(failed)?;
-        let nets = [(connect, AccessNet::ConnectTcp), (bind, AccessNet::BindTcp)];
-        let nets = nets.into_iter().filter(|(ports, _)| abi >= ABI::V4 && !ports.is_open());
-        for (_, access) in nets.clone() {
-            ruleset = ruleset.handle_access(access).map_err(failed)?;
-        }
-        if abi >= ABI::V6 {
-            ruleset = ruleset.scope(Scope::from_all(abi)).map_err(failed)?;
-        }
-        let mut ruleset = ruleset.create().map_err(failed)?;
-        for (ports, access) in nets {
-            for port in ports.listed() {
-                ruleset = ruleset.add_rule(NetPort::new(port, access)).map_err(failed)?;
-            }
-        }
-        let known = Known::up_to(abi);
-        Ok(Self { ruleset, handled, known, granted: HashSet::new(), above: HashSet::new(), counted: 0, gaps })
-    }
-
-    /// Rights to a folder and all below, or to a file.
-    fn grant(&mut self, at: impl AsFd, rights: BitFlags<AccessFs>) -> Result<(), ConfinementError> {
-        let failed = |source| ConfinementError::Landlock { action: "grant a folder", source };
-        let rights = rights & self.handled;
-        if rights.is_empty() {
-            return Ok(());
-        }
-        let fail = |error: rustix::io::Errno| FsError::of("look at", PathBuf::new(), error.into());
-        let this = number(&at).map_err(fail)?;
-        if self.granted.insert(this) && is_folder(&at).map_err(fail)? {
-            self.above.extend(all_above(&at).map_err(fail)?);
-        }
-        (&mut self.ruleset).add_rule(PathBeneath::new(at, rights)).map_err(failed)?;
-        Ok(())
-    }
-
-    /// Rights to a file in a folder.
-    fn grant_file(
-        &mut self,
-        file: impl AsFd,
-        rights: BitFlags<AccessFs>,
-        folder: impl AsFd,
-    ) -> Result<(), ConfinementError> {
-        let fail = |error: rustix::io::Errno| FsError::of("look at", PathBuf::new(), error.into());
-        self.above.insert(number(&folder).map_err(fail)?);
-        self.above.extend(all_above(&folder).map_err(fail)?);
-        self.grant(file, rights)
-    }
-
-    /// Rights to something of the system; `None` if it is not there or not what was looked for.
-    fn grant_path(
-        &mut self,
-        path: &str,
-        rights: BitFlags<AccessFs>,
-        flags: OFlags,
-    ) -> Result<Option<()>, ConfinementError> {
-        let path = Path::new(path);
-        match (open(path, flags)?, path.parent()) {
-            (Some((file, FileType::Symlink)), _) => {
-                drop(file);
-                Ok(None)
-            }
-            (Some((folder, FileType::Directory)), _) => self.grant(folder, rights).map(Some),
-            (Some((file, _)), Some(parent)) => match open(parent, OFlags::DIRECTORY)? {
-                Some((folder, _)) => self.grant_file(file, rights, folder).map(Some),
-                None => Ok(None),
-            },
-            (Some(_), None) | (None, _) => Ok(None),
-        }
-    }
-
-    /// One more thing is looked at.
-    fn count(&mut self) -> Result<(), ConfinementError> {
-        self.counted += 1;
-        if self.counted > folders::ENTRIES_MAX {
-            return Err(ConfinementError::TooManyFolders { limit: folders::ENTRIES_MAX });
-        }
-        Ok(())
-    }
-
-    fn tell_beside(&mut self, path: &Path) {
-        let place = Place::System(path.to_string_lossy().into_owned());
-        self.gaps.push(Gap::new(Side::Wider, GapKind::Beside, place));
-    }
-
-    /// Programs that may be started with some arguments are granted with all.
-    fn run(&mut self, grounds: &Grounds<'_>) -> Result<(), ConfinementError> {
-        for rules in &grounds.others {
-            for rule in rules {
-                let Ground::Run { program, .. } = rule.ground() else { continue };
-                let denies = |rule: &&crate::policy::Rule| {
-                    rule.effect() == Effect::Deny
-                        && matches!(rule.ground(), Ground::Run { program: denied, any_arguments: true } if denied == program)
-                };
-                if rule.effect() == Effect::Deny || rules.iter().any(denies) {
-                    continue;
-                }
-                let place = Place::System(program.to_owned());
-                // Below a folder everything would run.
-                let is_file =
-                    matches!(open(Path::new(program), OFlags::NOFOLLOW)?, Some((_, FileType::RegularFile)));
-                let rights = AccessFs::Execute | AccessFs::ReadFile;
-                let granted =
-                    if is_file { self.grant_path(program, rights, OFlags::NOFOLLOW)? } else { None };
-                let (side, kind) = match granted {
-                    Some(()) => (Side::Wider, GapKind::Arguments),
-                    None => (Side::Narrower, GapKind::Missing),
-                };
-                self.gaps.push(Gap::new(side, kind, place).of_rule(rule));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Something of the system, for use in paths only, and what it is; `None` if there is nothing.
-fn open(path: &Path, flags: OFlags) -> Result<Option<(OwnedFd, FileType)>, ConfinementError> {
-    use rustix::io::Errno;
-    let failed = |error: Errno| FsError::of("open", path.to_owned(), error.into());
-    match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty()) {
-        Ok(file) => {
-            let stat = rustix::fs::fstat(&file).map_err(failed)?;
-            Ok(Some((file, FileType::from_raw_mode(stat.st_mode))))
-        }
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        Err(error) => Err(failed(error).into()),
-    }
-}
-
-fn number(at: impl AsFd) -> rustix::io::Result<Numbered> {
-    let stat = rustix::fs::fstat(at)?;
-    Ok((stat.st_dev, stat.st_ino))
-}
-
-fn is_folder(at: impl AsFd) -> rustix::io::Result<bool> {
-    Ok(FileType::from_raw_mode(rustix::fs::fstat(at)?.st_mode) == FileType::Directory)
-}
-
-/// The folders above one, up to the root of the system.
-fn all_above(folder: impl AsFd) -> rustix::io::Result<Vec<Numbered>> {
-    let up = |from: std::os::fd::BorrowedFd<'_>| {
-        rustix::fs::openat(from, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-    };
-    let mut at = number(&folder)?;
-    let mut parent = up(folder.as_fd())?;
-    let mut above = Vec::new();
-    loop {
-        let numbered = number(&parent)?;
-        if numbered == at {
-            return Ok(above);
-        }
-        above.push(numbered);
-        at = numbered;
-        parent = up(parent.as_fd())?;
+impl fmt::Debug for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confinement").field("gaps", &self.gaps()).finish_non_exhaustive()
     }
 }
 
 /// Whether the kernel can confine all threads of a process at once.
 fn can_sync(wall: &Wall) -> Result<bool, ConfinementError> {
-    let ruleset = wall.ruleset.try_clone().map_err(ConfinementError::Handle)?;
+    let ruleset = wall.ruleset.try_clone().map_err(ConfinementError::Thread)?;
     Ok(ruleset.set_compatibility(CompatLevel::HardRequirement).all_threads(true).is_ok())
 }
 

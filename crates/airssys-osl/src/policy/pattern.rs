@@ -138,7 +138,22 @@ impl Pattern {
 
     /// Whether it matches a folder or anything that could ever be below.
     pub(crate) fn reaches_into(&self, folder: &str) -> bool {
-        // A bit for each part that may be the next to match; at most 65 parts, and one bit for the end.
+        self.states_at(folder) != 0
+    }
+
+    /// The names below a folder on which all that it matches below goes through, if there is more to come after each.
+    pub(crate) fn ways_below(&self, folder: &str) -> Option<Vec<&str>> {
+        let at = self.states_at(folder);
+        let is_there = |index: &usize| at & 1 << index != 0;
+        let way = |index: usize| match self.parts.get(index) {
+            Some(Part::Literal(name)) if index + 1 < self.parts.len() => Some(&**name),
+            Some(Part::Literal(_) | Part::Any | Part::Glob(_)) | None => None,
+        };
+        (0..=self.parts.len()).filter(is_there).map(way).collect()
+    }
+
+    /// A bit for each part that may be the next to match below a folder, and one for the end.
+    fn states_at(&self, folder: &str) -> u128 {
         let past_any = |mut at: u128| {
             for (index, part) in self.parts.iter().enumerate() {
                 if *part == Part::Any && at & 1 << index != 0 {
@@ -157,7 +172,7 @@ impl Pattern {
             };
             at = past_any(self.parts.iter().enumerate().fold(0, step));
         }
-        at != 0
+        at
     }
 
     /// Whether it matches a text of parts between slashes; the empty text has no part.

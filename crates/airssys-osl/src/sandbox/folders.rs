@@ -18,7 +18,8 @@ use crate::policy::Behind;
 
 use super::gap::{Gap, GapKind, Place, Side};
 use super::ground::{Extent, Grounds};
-use super::{ConfinementError, Fit, Wall};
+use super::wall::Wall;
+use super::{ConfinementError, Fit};
 
 /// Folders and files that are granted or looked at for one wall.
 pub(super) const ENTRIES_MAX: usize = 4096;
@@ -225,6 +226,11 @@ impl Builder<'_, '_> {
             self.granted.insert(path.clone(), here);
         }
         let all = above | here;
+        for verb in [FileVerb::Create, FileVerb::Remove] {
+            if *path != RelPath::root() && here.contains(rights_of(verb)) {
+                self.merge(Side::Narrower, GapKind::Itself, path, verb, None, 0);
+            }
+        }
         let replaces = LIST | AccessFs::RemoveFile;
         if all.contains(AccessFs::MakeReg | AccessFs::WriteFile) && !all.contains(replaces) {
             let place = Place::Files { root: name.clone(), path: path.clone(), verbs: Vec::new() };
@@ -245,6 +251,13 @@ impl Builder<'_, '_> {
                 Extent::Nothing => continue,
             };
             left.push(verb);
+            // Where all goes on through folders that are there, it is for them to say.
+            let is_folder = |way: &str| {
+                path.join(way).is_ok_and(|below| self.open(&below).is_ok_and(|folder| folder.is_some()))
+            };
+            if grounds.ways_below(name, verb, path).is_some_and(|ways| ways.into_iter().all(is_folder)) {
+                continue;
+            }
             self.merge(Side::Narrower, GapKind::Uncovered, path, verb, rule.map(|rule| rule.rule), len);
         }
         if left.is_empty() || depth == DEPTH_MAX {

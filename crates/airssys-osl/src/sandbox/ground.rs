@@ -122,6 +122,13 @@ impl<'p> Grounds<'p> {
         }
     }
 
+    /// The names below a folder on which all that is allowed below it goes through, if there are only some.
+    pub(super) fn ways_below(&self, root: &Name, verb: FileVerb, folder: &RelPath) -> Option<Vec<&str>> {
+        let reaches = |rule: &&FileRule<'p>| rule.has(verb) && rule.pattern.reaches_into(folder.as_str());
+        let ways = self.allows(root).filter(reaches).map(|rule| rule.pattern.ways_below(folder.as_str()));
+        ways.collect::<Option<Vec<_>>>().map(|ways| ways.concat())
+    }
+
     pub(super) fn is_whole(&self, root: &Name, verb: FileVerb, folder: &RelPath) -> bool {
         matches!(self.extent(root, verb, folder).0, Extent::Whole)
     }

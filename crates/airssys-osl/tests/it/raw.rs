@@ -47,3 +47,22 @@ pub(crate) fn call(number: libc::c_long, arguments: [u64; 4]) -> io::Result<i32>
     // SAFETY: the callers pass numbers and null pointers, which the kernel does not write through.
     outcome(unsafe { libc::syscall(number, a, b, c, d, 0_u64, 0_u64) })
 }
+
+/// Does something in a process that has one thread: a copy of this one. Whether it ended well.
+pub(crate) fn alone(act: impl FnOnce()) -> bool {
+    // SAFETY: the callers are processes in a role, whose other thread only waits for this one, so no lock is held by a thread
+    // that the copy does not have. The copy ends here and runs nothing of what its caller would do next.
+    match unsafe { libc::fork() } {
+        0 => {
+            let is_well = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_ok();
+            // SAFETY: ends the process, with what was printed written already, line by line.
+            unsafe { libc::_exit(i32::from(!is_well)) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: `status` lives until the call is over.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            status == 0
+        }
+    }
+}

@@ -1,25 +1,25 @@
 //! The second wall: what the kernel stops of a thread or a program that passes the gate by, beside what the policy says.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 
-use airssys_osl::audit::{AuditOptions, Durability};
+use airssys_osl::audit::AuditOptions;
 use airssys_osl::{
-    Access, Confinement, ConfinementError, Files, FilesError, Fit, Gap, GapKind, Gate, Name, Place, Policy,
-    Reach, Report, Requirement, Root, Seen, Side, Subject, Whose,
+    Access, Confinement, ConfinementError, Files, FilesError, Fit, Gap, GapKind, Name, Policy, Reach, Report,
+    Requirement, Root, Seen, Side, Subject, Whose,
 };
 
 use crate::audit::gate_by;
-use crate::process::{Other, is_root};
+use crate::process::is_root;
 use crate::raw;
 
 mod differential;
 mod gaps;
+pub(crate) mod programs;
 
 fn tool() -> Subject {
     Subject::parse("tool").unwrap()

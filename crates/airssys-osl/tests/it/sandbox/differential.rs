@@ -6,15 +6,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use airssys_osl::audit::{AuditOptions, Durability};
 use airssys_osl::{
-    Access, Confinement, Files, FilesError, Fit, Gap, GapKind, Gate, Name, Place, Policy, Requirement, Root,
-    Side, Subject, Whose,
+    Access, Files, FilesError, Fit, Gap, GapKind, Gate, Place, Policy, Requirement, Root, Side, Subject,
 };
 
 use super::{allow, compile, deny, name, policy_of, tool};
@@ -45,8 +43,7 @@ impl Dice {
     fn rules(&mut self) -> String {
         let mut rules = String::new();
         for _ in 0..1 + self.roll(4) {
-            let mut verbs: Vec<&str> = VERBS.into_iter().filter(|_| self.roll(3) > 0).collect();
-            verbs.push("stat");
+            let verbs: Vec<&str> = VERBS.into_iter().filter(|_| self.roll(3) > 0).chain(["stat"]).collect();
             let pattern = PATTERNS[self.roll(PATTERNS.len())];
             let hidden = self.roll(3) > 0;
             rules += &allow(&format!("files = [\"d:{pattern}\"]\nverbs = {verbs:?}\nhidden = {hidden}"));
