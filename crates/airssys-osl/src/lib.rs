@@ -58,6 +58,7 @@ mod input;
 mod lock;
 mod net;
 mod policy;
+mod process;
 
 pub use access::{
     Access, AccessError, AddressKind, FilePath, FileVerb, Host, HostError, HostFacility, HostName, Name,
@@ -71,3 +72,7 @@ pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
 pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};
+pub use process::{
+    Boundary, Exit, Limits, Means, Output, Program, ProgramOperation, Programs, ProgramsError,
+    ProgramsOptions, Running, Signal, Stream,
+};

@@ -119,7 +119,7 @@ fn other() {
                 println!("{}", crate::audit::tell(&gate, 1));
             }
         }
-        other => panic!("no role {other}"),
+        role => crate::programs::play(role, path),
     }
 }
 
