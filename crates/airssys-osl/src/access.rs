@@ -6,6 +6,7 @@
 
 pub(crate) mod net;
 mod path;
+pub(crate) mod variable;
 
 use std::fmt;
 use std::sync::Arc;

@@ -58,6 +58,7 @@ mod input;
 mod lock;
 mod net;
 mod policy;
+mod process;
 mod sandbox;
 
 pub use access::{
@@ -72,6 +73,10 @@ pub use input::{Input, Line, Lines};
 pub use lock::{FileLock, LockError};
 pub use net::{ControlError, ControlListener, connect};
 pub use policy::{Decision, Disappointment, Effect, Pattern, PatternError, Policy, Rule, RuleError, RuleId};
+pub use process::{
+    Boundary, Exit, Limits, Means, Output, Program, ProgramOperation, Programs, ProgramsError,
+    ProgramsOptions, Running, Signal, Stream,
+};
 pub use sandbox::{
     Confinement, ConfinementError, Fit, Gap, GapKind, Place, Reach, Report, Requirement, Seen, Side, Whose,
 };

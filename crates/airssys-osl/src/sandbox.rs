@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, AccessFs, BitFlags, CompatLevel, Compatible as _, LandlockStatus, RestrictSelfAttr as _,
-    RestrictionStatus, RulesetError, make_bitflags,
+    RestrictSelfError, RestrictionStatus, RulesetError, make_bitflags,
 };
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use seccompiler::BpfProgram;
 
 use crate::access::{FileVerb, Name, NetVerb, Subject};
@@ -291,7 +292,7 @@ impl Confinement {
 
     /// An error if a folder, such as that of the log, is granted, or one above it, or something in it.
     pub fn must_not_reach(&self, root: &Root) -> Result<(), ConfinementError> {
-        let failed = |error: rustix::io::Errno| FsError::of("open", root.label().to_owned(), error.into());
+        let failed = |error: Errno| FsError::of("open", root.label().to_owned(), error.into());
         let folder = number(root.dir()).map_err(failed)?;
         let above = all_above(root.dir()).map_err(failed)?;
         let is_above = above.iter().chain([&folder]).any(|folder| self.wall.granted.contains(folder));
@@ -328,6 +329,33 @@ impl Confinement {
         self.seen(requirement, found, probe, &status, Applied::Thread)
     }
 
+    /// Confines a process that is about to become a program, and may take no lock and no memory any more: what is done here are
+    /// calls of the system.
+    pub(crate) fn enter(&self, requirement: Requirement) -> Result<(), Errno> {
+        if requirement == Requirement::Must && self.absent().is_some() {
+            return Err(Errno::NOSYS);
+        }
+        let errno = |source: Option<&std::io::Error>| {
+            source.and_then(std::io::Error::raw_os_error).map_or(Errno::PERM, Errno::from_raw_os_error)
+        };
+        let ruleset = self.wall.ruleset.try_clone().map_err(|error| errno(Some(&error)))?;
+        ruleset.restrict_self().map_err(|error| match error {
+            RulesetError::RestrictSelf(RestrictSelfError::RestrictSelfCall { source, .. }) => {
+                errno(Some(&source))
+            }
+            _ => errno(None),
+        })?;
+        for program in &self.programs {
+            seccompiler::apply_filter(program).map_err(|error| match error {
+                seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => {
+                    errno(Some(&source))
+                }
+                _ => errno(None),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Confines this process by Landlock, and all that it starts. The process has to have this one thread only, unless the
     /// kernel can confine all at once, which it can from version 8 of Landlock on. Calls are not filtered.
     pub fn apply_to_process(&self, requirement: Requirement) -> Result<Report, ConfinementError> {
@@ -345,17 +373,10 @@ impl Confinement {
         requirement: Requirement,
         all_threads: bool,
     ) -> Result<(Found, Probe, RestrictionStatus), ConfinementError> {
-        let known = self.wall.known;
-        if requirement == Requirement::Must {
-            let parts = [
-                (known.files, "files"),
-                (known.truncate, "the cutting of files"),
-                (known.ports, "ports"),
-                (known.scopes, "signals and abstract sockets"),
-            ];
-            if let Some((_, part)) = parts.into_iter().find(|(is_known, _)| !is_known) {
-                return Err(ConfinementError::Absent { part });
-            }
+        if requirement == Requirement::Must
+            && let Some(part) = self.absent()
+        {
+            return Err(ConfinementError::Absent { part });
         }
         let failed = |source| ConfinementError::Landlock { action: "confine", source };
         let probe = Probe::prepare();
@@ -402,6 +423,18 @@ impl Confinement {
             }
         }
         Ok(report)
+    }
+
+    /// The first part of the wall that this kernel lacks.
+    fn absent(&self) -> Option<&'static str> {
+        let known = self.wall.known;
+        let parts = [
+            (known.files, "files"),
+            (known.truncate, "the cutting of files"),
+            (known.ports, "ports"),
+            (known.scopes, "signals and abstract sockets"),
+        ];
+        parts.into_iter().find(|(is_known, _)| !is_known).map(|(_, part)| part)
     }
 
     /// What differs, with the filter of calls or without it.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::access::net;
 use crate::access::{Access, AddressKind, FileVerb, Host, HostError, HostFacility, Name, NetVerb, Port};
+use crate::access::{net, variable};
 
 use super::Effect;
 use super::pattern::{Hidden, Pattern, Word};
@@ -155,7 +155,10 @@ impl Scope {
             (Scope::Run { program, args }, Access::Run { program: wanted, args: given }) => {
                 program == wanted && args.cover(given, effect)
             }
-            (Scope::Env(names), Access::Env { name }) => names.matches(name.as_str()),
+            (Scope::Env(names), Access::Env { name }) => {
+                let is_plain = denies || !names.is_open() || !variable::chooses_code(name.as_str());
+                is_plain && names.matches(name.as_str())
+            }
             (Scope::Secret(names), Access::Secret { name }) => names.matches(name.as_str(), Hidden::Matched),
             (Scope::Host(facility), Access::Host { what }) => facility == what,
             (Scope::Own { verb, names }, Access::Own { verb: wanted, name }) => {

@@ -15,6 +15,7 @@ mod lines;
 mod lock;
 mod policy;
 mod process;
+mod programs;
 mod raw;
 mod read;
 mod sandbox;

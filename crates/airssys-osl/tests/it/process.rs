@@ -121,7 +121,7 @@ fn other() {
         }
         "confine" => crate::sandbox::programs::confine(path),
         "attack" => crate::sandbox::programs::attack(path),
-        other => panic!("no role {other}"),
+        role => crate::programs::play(role, path),
     }
 }
 

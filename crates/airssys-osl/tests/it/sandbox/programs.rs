@@ -259,6 +259,60 @@ fn n3_a_process_that_is_confined_works_through_the_gate_and_reaches_nothing_else
 }
 
 #[test]
+fn a_program_behind_the_gate_is_confined_and_still_does_its_work() {
+    use airssys_osl::{Exit, Program, Programs, ProgramsError, ProgramsOptions};
+    use std::sync::Arc;
+    let world = world();
+    let real = |path: &str| fs::canonicalize(path).unwrap().into_os_string().into_string().unwrap();
+    let (sh, cat) = (real("/bin/sh"), real("/bin/cat"));
+    let rules = allow("files = [\"d:in/**\"]\nverbs = [\"read\", \"list\", \"stat\"]\nhidden = true")
+        + &allow("files = [\"d:out/**\"]\nhidden = true")
+        + &allow(&format!("run = {sh:?}\nargs = [\"-c\", \"*\"]\nbroad = true"))
+        + &allow(&format!("run = {cat:?}\nargs = [\"**\"]"));
+    let text = format!("version = 1\n[[subject]]\nname = \"tool\"\n{rules}");
+    let gate = gate_by(&text, &world.path().join("log"), AuditOptions::default());
+    let root = || Root::open(&world.path().join("root")).unwrap();
+    let files = Files::new(gate.clone(), [(name(), root())]);
+    let confinement = Confinement::of_files(&files, Whose::Subject(&tool()), Fit::Inside)
+        .and_then(Confinement::with_libraries)
+        .unwrap();
+    let report = confinement.report(Requirement::Must).unwrap();
+    assert_eq!((report.files, report.calls_filtered), (Seen::Holds, true), "{report}");
+    let confinement = Arc::new(confinement);
+    let programs = Programs::new(gate, [(name(), root())], ProgramsOptions::default());
+    let run = |line: &str, is_confined: bool| {
+        let program = Program::new(&sh).arg("-c").arg(&line.replace('@', world.path().to_str().unwrap()));
+        let program =
+            if is_confined { program.confined_by(confinement.clone(), Requirement::Must) } else { program };
+        programs.run_blocking(&tool(), program).unwrap()
+    };
+    let status =
+        run("while read line; do echo \"$line\"; done < @/root/in/a; echo made > @/root/out/made", true);
+    assert_eq!((&status.exit, &*status.stdout), (&Exit::Code(0), b"" as &[u8]), "a last line without an end");
+    assert_eq!(fs::read_to_string(world.path().join("root/out/made")).unwrap(), "made\n");
+    let shown = run(&format!("exec {cat} @/root/in/a"), true);
+    assert_eq!((&shown.exit, &*shown.stdout), (&Exit::Code(0), b"root/in/a" as &[u8]));
+    for line in [
+        format!("exec {cat} @/outside/o"),
+        format!("exec {cat} @/log/*"),
+        "echo x > @/root/in/a".to_owned(),
+        "echo x > @/outside/o".to_owned(),
+        "exec /bin/ls @/root/in".to_owned(),
+    ] {
+        let output = run(&line, true);
+        assert!(!matches!(output.exit, Exit::Code(0)) && output.stdout.is_empty(), "{line}: {output:?}");
+    }
+    // By a program that is not confined the same is done.
+    assert_eq!(run(&format!("exec {cat} @/outside/o"), false).stdout, b"outside/o");
+    // A program that the wall does not know is not started, though the gate would let it pass.
+    let nothing =
+        compile(&policy_of(&allow("files = [\"d:in/**\"]")), &world.path().join("root"), Fit::Inside);
+    let program = Program::new(&cat).confined_by(Arc::new(nothing), Requirement::Must);
+    let outcome = programs.run_blocking(&tool(), program);
+    assert!(matches!(outcome, Err(ProgramsError::Start { step: "execute its file", .. })), "{outcome:?}");
+}
+
+#[test]
 fn calls_that_lead_out_are_refused_to_a_confined_thread() {
     let world = world();
     let policy = policy_of(&allow("connect = [\"*:443\"]\nprivate = true\nbroad = true"));
