@@ -511,3 +511,51 @@ fn can_sync(wall: &Wall) -> Result<bool, ConfinementError> {
 fn threads_len() -> std::io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    /// What an older kernel would do, by asking this one for less.
+    #[test]
+    fn what_an_older_kernel_does_not_know_is_told_and_passes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("a"), "alpha").expect("a file");
+        let text = "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nfiles = [\"d:**\"]\n\
+             verbs = [\"read\"]\nhidden = true\n[[subject.allow]]\nlisten = [\"127.0.0.1:9\"]\n";
+        let policy = Policy::parse(text, "policy.toml").expect("a policy");
+        let root = Root::open(folder.path()).expect("a root");
+        let (name, tool) = (Name::parse("d").expect("a name"), Subject::parse("tool").expect("a name"));
+        for (abi, cuts, binds) in [(ABI::V2, true, true), (ABI::V3, false, true), (ABI::V6, false, false)] {
+            let whose = Whose::Subject(&tool);
+            let confinement =
+                Confinement::up_to(abi, &policy, whose, [(&name, &root)], Fit::Around).expect("it compiles");
+            let file = folder.path().join("a");
+            std::thread::scope(|scope| {
+                let act = || {
+                    assert_eq!(confinement.apply_to_thread(Requirement::Must).is_ok(), abi == ABI::V6);
+                    let report = confinement.apply_to_thread(Requirement::BestEffort).expect("it goes on");
+                    let says = |about: &dyn Fn(&Place) -> bool| {
+                        report.gaps.iter().any(|gap| gap.kind == GapKind::OldKernel && about(&gap.place))
+                    };
+                    let writes =
+                        |place: &Place| matches!(place, Place::Everywhere(verbs) if !verbs.is_empty());
+                    let listens =
+                        |place: &Place| matches!(place, Place::Net { verb: Some(NetVerb::Listen), .. });
+                    assert_eq!((says(&writes), says(&listens)), (cuts, binds), "{abi:?}: {report}");
+                    assert_eq!(report.bind == Seen::Absent, binds, "{abi:?}: {report}");
+                    // Opened to be read, and cut by that.
+                    let cut =
+                        rustix::fs::open(&file, OFlags::RDONLY | OFlags::TRUNC, rustix::fs::Mode::empty());
+                    assert_eq!(cut.is_ok(), cuts, "{abi:?}: {cut:?}");
+                    assert!(fs::write(&file, "x").is_err() && fs::read(&file).is_ok());
+                    assert_eq!(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).is_ok(), binds, "{abi:?}");
+                };
+                scope.spawn(act).join().expect("the thread ends well");
+            });
+        }
+    }
+}
