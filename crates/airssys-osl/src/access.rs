@@ -7,6 +7,7 @@
 pub(crate) mod net;
 mod path;
 mod shown;
+pub(crate) mod variable;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -379,6 +379,12 @@ impl Files {
         })
     }
 
+    /// The gate and the roots, for the wall that is built from both.
+    pub(crate) fn grounds(&self) -> (&Gate, impl Iterator<Item = (&Name, &Root)>) {
+        let granted = self.roots.iter().filter(|(_, opened)| !opened.is_of_the_kernel);
+        (&self.gate, granted.map(|(name, opened)| (name, &opened.root)))
+    }
+
     fn act<T>(
         &self,
         subject: &Subject,

@@ -63,7 +63,9 @@ mod net;
 mod pipeline;
 mod policy;
 mod prepared;
+mod process;
 mod quota;
+mod sandbox;
 mod secret;
 
 pub use access::{
@@ -104,5 +106,12 @@ pub use policy::{
 #[doc(hidden)]
 pub use prepared::glue;
 pub use prepared::{Prepared, Statement};
+pub use process::{
+    Boundary, Exit, Limits, Means, Output, Program, ProgramOperation, Programs, ProgramsError,
+    ProgramsOptions, Running, Signal, Stream,
+};
 pub use quota::{Quota, QuotaError, QuotaOptions, Reservation, Usage};
+pub use sandbox::{
+    Confinement, ConfinementError, Fit, Gap, GapKind, Place, Reach, Report, Requirement, Seen, Side, Whose,
+};
 pub use secret::{Secret, SecretError, Secrets};

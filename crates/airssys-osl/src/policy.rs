@@ -25,10 +25,12 @@ pub(crate) use in_use::{Generation, InUse};
 pub use learned::{LearnError, Learned, Learner};
 pub(crate) use observing::Observing;
 pub use observing::{Lenience, ObserveError, Observed};
+pub(crate) use pattern::Behind;
 pub(crate) use pattern::Word;
 pub use pattern::{Pattern, PatternError};
 pub use replay::{AnswerChange, GrantChange, Replay, Verdict};
 pub use rule::RuleError;
+pub(crate) use rule::{Ground, Verbs};
 use rule::{Matter, Scope};
 pub use watched::{PolicyFile, PolicyFileError, PolicyWatch, Reloaded};
 
@@ -279,6 +281,11 @@ impl Index {
 impl Rule {
     fn covers(&self, access: &Access) -> bool {
         self.scope.covers(access, self.effect)
+    }
+
+    /// What of it the system's own walls can know.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        self.scope.ground(self.effect)
     }
 
     /// What it does.

@@ -40,6 +40,17 @@ pub(super) enum Hidden {
     Named,
 }
 
+/// What follows the literal beginning of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// It stands for one path.
+    Nothing,
+    /// `**` alone: the folder and all below.
+    Everything,
+    /// Anything else.
+    Some,
+}
+
 /// Why a text is no pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -103,6 +114,65 @@ impl Pattern {
             Some(Part::Literal(first)) => Some(first),
             Some(Part::Any | Part::Glob(_)) | None => None,
         }
+    }
+
+    /// The parts before the first that stands for more than itself, and what comes behind them.
+    pub(crate) fn literal_beginning(&self) -> (Vec<&str>, Behind) {
+        let beginning: Vec<&str> = self
+            .parts
+            .iter()
+            .map_while(|part| if let Part::Literal(text) = part { Some(&**text) } else { None })
+            .collect();
+        let behind = match &self.parts[beginning.len()..] {
+            [] => Behind::Nothing,
+            rest if rest.iter().all(|part| *part == Part::Any) => Behind::Everything,
+            _ => Behind::Some,
+        };
+        (beginning, behind)
+    }
+
+    /// Whether it matches a folder by `**` at its end, and so all that is below, but for hidden names.
+    pub(crate) fn covers_all_below(&self, folder: &str) -> bool {
+        self.parts.last() == Some(&Part::Any) && self.matches(folder, Hidden::Matched)
+    }
+
+    /// Whether it matches a folder or anything that could ever be below.
+    pub(crate) fn reaches_into(&self, folder: &str) -> bool {
+        self.states_at(folder) != 0
+    }
+
+    /// The names below a folder on which all that it matches below goes through, if there is more to come after each.
+    pub(crate) fn ways_below(&self, folder: &str) -> Option<Vec<&str>> {
+        let at = self.states_at(folder);
+        let is_there = |index: &usize| at & 1 << index != 0;
+        let way = |index: usize| match self.parts.get(index) {
+            Some(Part::Literal(name)) if index + 1 < self.parts.len() => Some(&**name),
+            Some(Part::Literal(_) | Part::Any | Part::Glob(_)) | None => None,
+        };
+        (0..=self.parts.len()).filter(is_there).map(way).collect()
+    }
+
+    /// A bit for each part that may be the next to match below a folder, and one for the end.
+    fn states_at(&self, folder: &str) -> u128 {
+        let past_any = |mut at: u128| {
+            for (index, part) in self.parts.iter().enumerate() {
+                if *part == Part::Any && at & 1 << index != 0 {
+                    at |= 1 << (index + 1);
+                }
+            }
+            at
+        };
+        let mut at = past_any(1);
+        for text in folder.split('/').filter(|text| !text.is_empty()) {
+            let step = |next: u128, (index, part): (usize, &Part)| match part {
+                _ if at & 1 << index == 0 => next,
+                Part::Any => next | 1 << index,
+                part if part.matches(text, Hidden::Matched) => next | 1 << (index + 1),
+                Part::Literal(_) | Part::Glob(_) => next,
+            };
+            at = past_any(self.parts.iter().enumerate().fold(0, step));
+        }
+        at
     }
 
     /// Whether it matches a text of parts between slashes; the empty text has no part.

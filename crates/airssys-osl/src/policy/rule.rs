@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::access::net;
 use crate::access::{
     Access, AddressKind, FileVerb, Host, HostError, HostFacility, Name, NetVerb, Port, UnixVerb,
 };
+use crate::access::{net, variable};
 
 use super::Effect;
 use super::pattern::{Hidden, Pattern, Word};
@@ -39,9 +39,21 @@ pub(super) enum Matter<'r> {
     Other(usize),
 }
 
+/// What a wall outside of this program can know of a rule.
+pub(crate) enum Ground<'r> {
+    /// Files, in this root.
+    Files { root: &'r Name, pattern: &'r Pattern, verbs: Verbs, hidden: bool },
+    /// Ports of the network, at every host there is or at some.
+    Net { verb: NetVerb, ports: RangeInclusive<u16>, every_host: bool },
+    /// A program, whatever its arguments or not.
+    Run { program: &'r str, any_arguments: bool },
+    /// What only this program knows of.
+    Own,
+}
+
 /// A set of verbs for files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verbs(u16);
+pub(crate) struct Verbs(u16);
 
 /// Hosts by name or by address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +99,25 @@ impl Scope {
     /// How a path begins that a rule about files can cover, if the rule says so.
     pub(super) fn first_part(&self) -> Option<&str> {
         if let Scope::Files { pattern, .. } = self { pattern.first_part() } else { None }
+    }
+
+    pub(super) fn ground(&self, effect: Effect) -> Ground<'_> {
+        match self {
+            Scope::Files { root, pattern, verbs, hidden } => {
+                Ground::Files { root, pattern, verbs: *verbs, hidden: *hidden || effect == Effect::Deny }
+            }
+            Scope::Net { verb, hosts, ports, private } => Ground::Net {
+                verb: *verb,
+                ports: ports.clone(),
+                every_host: *hosts == Hosts::All && (*private || effect == Effect::Deny),
+            },
+            Scope::Run { program, args } => {
+                Ground::Run { program, any_arguments: args.first.is_empty() && effect == Effect::Deny }
+            }
+            Scope::Unix { .. } | Scope::Env(_) | Scope::Secret(_) | Scope::Host(_) | Scope::Own { .. } => {
+                Ground::Own
+            }
+        }
     }
 
     pub(super) fn matter(&self) -> Matter<'_> {
@@ -161,7 +192,10 @@ impl Scope {
             (Scope::Run { program, args }, Access::Run { program: wanted, args: given }) => {
                 program == wanted && args.cover(given, effect)
             }
-            (Scope::Env(names), Access::Env { name }) => names.matches(name.as_str()),
+            (Scope::Env(names), Access::Env { name }) => {
+                let is_plain = denies || !names.is_open() || !variable::chooses_code(name.as_str());
+                is_plain && names.matches(name.as_str())
+            }
             (Scope::Secret(names), Access::Secret { name }) => names.matches(name.as_str(), Hidden::Matched),
             (Scope::Host(facility), Access::Host { what }) => facility == what,
             (Scope::Own { verb, names }, Access::Own { verb: wanted, name }) => {
@@ -223,7 +257,7 @@ impl Verbs {
         Self(verbs.into_iter().fold(0, |set, verb| set | 1 << verb as u16))
     }
 
-    fn has(self, verb: FileVerb) -> bool {
+    pub(crate) fn has(self, verb: FileVerb) -> bool {
         self.0 & 1 << verb as u16 != 0
     }
 }

@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use airssys_osl::{ControlListener, FileLock, Input, Line, Lines, Root};
 
-const ROLE: &str = "AIRSSYS_OSL_TEST_ROLE";
-const PATH: &str = "AIRSSYS_OSL_TEST_PATH";
+pub(crate) const ROLE: &str = "AIRSSYS_OSL_TEST_ROLE";
+pub(crate) const PATH: &str = "AIRSSYS_OSL_TEST_PATH";
 
 /// A user that is neither root nor, where tests run as root, this one.
 pub(crate) const STRANGER: u32 = 65_534;
@@ -151,7 +151,9 @@ fn other() {
             println!("ready");
             println!("{}", crate::observe::observe_by_variables(path));
         }
-        other => panic!("no role {other}"),
+        "confine" => crate::sandbox::programs::confine(path),
+        "attack" => crate::sandbox::programs::attack(path),
+        role => crate::programs::play(role, path),
     }
 }
 

@@ -1,0 +1,252 @@
+//! The whole of a program's processes: how they are counted and how they all end.
+//!
+//! In a space of process ids of its own everything ends with the first process, by the system. A control group bounds how many
+//! there are, and can end them too. Where there is neither, descendants are looked for until none is left.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// Bytes of a small file of the system that are read.
+const PROC_BYTES_MAX: usize = 64 << 10;
+/// Times that descendants are looked for.
+const SEARCHES_MAX: u32 = 1000;
+/// Times that a group is tried to be removed, as its last members may still be going, and the time between.
+const REMOVALS_MAX: u32 = 500;
+const REMOVAL_WAIT: Duration = Duration::from_millis(10);
+
+/// Control groups made for one run, removed with this value.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    places: Vec<Place>,
+    pub(super) bounds: bool,
+    kill: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Place {
+    parent: OwnedFd,
+    name: String,
+    folder: OwnedFd,
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Cgroup {
+    /// Groups below those that this process is in, if the system has them and lets us.
+    pub(super) fn make(processes_max: u64) -> Option<Self> {
+        let own = read(
+            rustix::fs::open("/proc/self/cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?,
+        )
+        .ok()?;
+        let mut made = Cgroup { places: Vec::new(), bounds: false, kill: None };
+        for line in own.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+            let mounts: &[&str] = match controllers {
+                "" => &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"],
+                controllers if controllers.split(',').any(|name| name == "pids") => &["/sys/fs/cgroup/pids"],
+                _ => continue,
+            };
+            let place = mounts.iter().find_map(|mount| Place::make(mount, path.trim_start_matches('/')).ok());
+            let Some(place) = place else { continue };
+            made.bounds |= place.write("pids.max", &processes_max.to_string()).is_ok();
+            if let Ok(kill) = place.open("cgroup.kill", OFlags::WRONLY) {
+                made.kill = Some(kill);
+            }
+            made.places.push(place);
+        }
+        let is_useful = made.bounds || made.kill.is_some();
+        is_useful.then_some(made)
+    }
+
+    /// Where a process that is to be a member writes so.
+    pub(super) fn members(&self) -> Result<Vec<OwnedFd>, Errno> {
+        self.places.iter().map(|place| place.open("cgroup.procs", OFlags::WRONLY)).collect()
+    }
+
+    pub(super) fn can_kill(&self) -> bool {
+        self.kill.is_some()
+    }
+
+    fn kill(&self) {
+        if let Some(kill) = &self.kill
+            && let Err(error) = rustix::io::write(kill, b"1")
+        {
+            tracing::error!(%error, "a control group could not be told to end");
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for place in &self.places {
+            place.remove();
+        }
+    }
+}
+
+impl Place {
+    fn make(mount: &str, path: &str) -> Result<Self, Errno> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let mount = rustix::fs::open(mount, FOLDER, Mode::empty())?;
+        let parent =
+            if path.is_empty() { mount } else { rustix::fs::openat(&mount, path, FOLDER, Mode::empty())? };
+        // Only where there are control groups.
+        rustix::fs::accessat(&parent, "cgroup.procs", rustix::fs::Access::WRITE_OK, AtFlags::empty())?;
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("airssys-{}-{count}", rustix::process::getpid().as_raw_pid());
+        match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
+            // Left by a process that had this number and was killed.
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR)?;
+                rustix::fs::mkdirat(&parent, &name, Mode::RWXU)?;
+            }
+            made => made?,
+        }
+        let folder = rustix::fs::openat(&parent, &name, FOLDER, Mode::empty());
+        match folder {
+            Ok(folder) => Ok(Self { parent, name, folder }),
+            Err(error) => {
+                rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat(&self.folder, name, flags | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Errno> {
+        rustix::io::write(&self.open(name, OFlags::WRONLY)?, text.as_bytes()).map(drop)
+    }
+
+    fn remove(&self) {
+        for _ in 0..REMOVALS_MAX {
+            match rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return,
+                Err(_) => std::thread::sleep(REMOVAL_WAIT),
+            }
+        }
+        tracing::warn!(name = self.name, "a control group could not be removed");
+    }
+}
+
+/// Ends the first process of a tree and what else can be found of it by these means.
+pub(super) fn kill(pid: Pid, pidfd: BorrowedFd<'_>, has_namespace: bool, cgroup: Option<&Cgroup>) {
+    if let Some(cgroup) = cgroup {
+        cgroup.kill();
+    }
+    if !has_namespace && !cgroup.is_some_and(Cgroup::can_kill) {
+        search(pid);
+    }
+    end(pidfd);
+}
+
+/// Ends one process; that it has ended is as well.
+fn end(pidfd: BorrowedFd<'_>) {
+    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => tracing::error!(%error, "a process could not be killed"),
+    }
+}
+
+/// Ends descendants of a process, and members of the session that it began, until none is found. It must not have been waited for.
+fn search(first: Pid) {
+    for _ in 0..SEARCHES_MAX {
+        let Ok(all) = processes() else { return };
+        let mut tree = vec![first.as_raw_pid()];
+        let mut found = Vec::new();
+        loop {
+            let is_in = |process: &&Process| {
+                !tree.contains(&process.pid)
+                    && (tree.contains(&process.parent) || process.session == first.as_raw_pid())
+            };
+            let more: Vec<i32> = all.iter().filter(is_in).map(|process| process.pid).collect();
+            if more.is_empty() {
+                break;
+            }
+            found.extend(all.iter().filter(|process| more.contains(&process.pid) && !process.is_over));
+            tree.extend(more);
+        }
+        if found.is_empty() {
+            return;
+        }
+        for process in found {
+            let Some(pid) = Pid::from_raw(process.pid) else { continue };
+            let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            // The number may have gone to another meanwhile.
+            if Process::read(process.pid).is_some_and(|now| now.began == process.began) {
+                end(pidfd.as_fd());
+            }
+        }
+    }
+    tracing::error!(pid = first.as_raw_pid(), "descendants of a program come faster than they are ended");
+}
+
+/// A process as the system shows it.
+struct Process {
+    pid: i32,
+    parent: i32,
+    session: i32,
+    /// With its number, who it is.
+    began: u64,
+    is_over: bool,
+}
+
+impl Process {
+    fn read(pid: i32) -> Option<Self> {
+        let path = format!("/proc/{pid}/stat");
+        let stat =
+            read(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?).ok()?;
+        // The name stands in parentheses and may contain anything.
+        let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+        let is_over = matches!(fields.next()?, "Z" | "X");
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        let began = fields.nth(15)?.parse().ok()?;
+        Some(Self { pid, parent, session, began, is_over })
+    }
+}
+
+fn processes() -> io::Result<Vec<Process>> {
+    let folder = rustix::fs::open("/proc", FOLDER, Mode::empty())?;
+    let entries = rustix::fs::Dir::read_from(&folder)?;
+    let pid = |name: CString| name.to_str().ok()?.parse::<i32>().ok();
+    let pids = entries.filter_map(|entry| pid(entry.ok()?.file_name().to_owned()));
+    Ok(pids.filter_map(Process::read).collect())
+}
+
+/// Whether a process does what it does by itself at this signal, which is not the default.
+pub(super) fn handles(pid: Pid, signal: Signal) -> bool {
+    let path = format!("/proc/{}/status", pid.as_raw_pid());
+    let status = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+    let Some(status) = status.and_then(|file| read(file).ok()) else {
+        return true;
+    };
+    ["SigIgn:", "SigCgt:"].iter().any(|key| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(key));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & 1 << (signal.as_raw() - 1) != 0)
+    })
+}
+
+fn read(file: OwnedFd) -> io::Result<String> {
+    let (mut text, mut len) = (vec![0; PROC_BYTES_MAX], 0);
+    loop {
+        match rustix::io::read(&file, &mut text[len..])? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    text.truncate(len);
+    // A process chooses its name, which stands there too.
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
