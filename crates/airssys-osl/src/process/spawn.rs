@@ -230,6 +230,11 @@ fn prepare(image: &Image, spaces: Spaces) -> Result<(), (Step, Errno)> {
     {
         rustix::io::write(&image.report, &Step::View.report(errno)).map_err(at(Step::View))?;
     }
+    if spaces == Spaces::Shared {
+        // What loses its parent becomes its own, to be found by that as long as it lives.
+        let own = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(own)).map_err(at(Step::Session))?;
+    }
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     for (resource, limit) in &image.limits {
         rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limits))?;

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -36,6 +36,12 @@ struct Place {
     folder: OwnedFd,
 }
 
+/// How groups are called, before the number of the process that made them.
+const PREFIX: &str = "airssys-";
+
+/// Whether what killed processes left was removed once.
+static HAS_SWEPT: AtomicBool = AtomicBool::new(false);
+
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Cgroup {
@@ -45,6 +51,7 @@ impl Cgroup {
             rustix::fs::open("/proc/self/cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?,
         )
         .ok()?;
+        let is_first = !HAS_SWEPT.swap(true, Ordering::Relaxed);
         let mut made = Cgroup { places: Vec::new(), bounds: false, kill: None };
         for line in own.lines() {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -54,7 +61,9 @@ impl Cgroup {
                 controllers if controllers.split(',').any(|name| name == "pids") => &["/sys/fs/cgroup/pids"],
                 _ => continue,
             };
-            let place = mounts.iter().find_map(|mount| Place::make(mount, path.trim_start_matches('/')).ok());
+            let place = mounts
+                .iter()
+                .find_map(|mount| Place::make(mount, path.trim_start_matches('/'), is_first).ok());
             let Some(place) = place else { continue };
             made.bounds |= place.write("pids.max", &processes_max.to_string()).is_ok();
             if let Ok(kill) = place.open("cgroup.kill", OFlags::WRONLY) {
@@ -93,15 +102,18 @@ impl Drop for Cgroup {
 }
 
 impl Place {
-    fn make(mount: &str, path: &str) -> Result<Self, Errno> {
+    fn make(mount: &str, path: &str, is_first: bool) -> Result<Self, Errno> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let mount = rustix::fs::open(mount, FOLDER, Mode::empty())?;
         let parent =
             if path.is_empty() { mount } else { rustix::fs::openat(&mount, path, FOLDER, Mode::empty())? };
         // Only where there are control groups.
         rustix::fs::accessat(&parent, "cgroup.procs", rustix::fs::Access::WRITE_OK, AtFlags::empty())?;
+        if is_first {
+            sweep(&parent)?;
+        }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("airssys-{}-{count}", rustix::process::getpid().as_raw_pid());
+        let name = format!("{PREFIX}{}-{count}", rustix::process::getpid().as_raw_pid());
         match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
             // Left by a process that had this number and was killed.
             Err(Errno::EXIST) => {
@@ -137,6 +149,22 @@ impl Place {
         }
         tracing::warn!(name = self.name, "a control group could not be removed");
     }
+}
+
+/// Removes groups whose maker is gone. One that has members cannot be removed, whoever made it.
+fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
+    for entry in rustix::fs::Dir::read_from(parent)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let Some(maker) = maker.and_then(|maker| Pid::from_raw(maker.parse().ok()?)) else { continue };
+        if rustix::process::test_kill_process(maker) == Err(Errno::SRCH)
+            && let Err(error) = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+        {
+            tracing::debug!(name, %error, "a control group of a process that is gone stays");
+        }
+    }
+    Ok(())
 }
 
 /// Ends the first process of a tree and what else can be found of it by these means.
@@ -249,4 +277,43 @@ fn read(file: OwnedFd) -> io::Result<String> {
     text.truncate(len);
     // A process chooses its name, which stands there too.
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn f12_without_a_namespace_and_a_group_descendants_are_found_one_by_one() {
+        let script = "setsid sh -c 'sleep 60 & sleep 60' & sh -c 'sleep 60 & echo up; sleep 60'";
+        let mut child = Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        let pid = Pid::from_child(&child);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let tree = |first: Pid| {
+            let all = processes().unwrap();
+            let mut tree = vec![first.as_raw_pid()];
+            for _ in 0..8 {
+                let more =
+                    |process: &&Process| tree.contains(&process.parent) && !tree.contains(&process.pid);
+                let more: Vec<i32> = all.iter().filter(more).map(|process| process.pid).collect();
+                tree.extend(more);
+            }
+            tree.split_off(1)
+        };
+        let descendants = tree(pid);
+        assert!(descendants.len() >= 3, "{descendants:?}");
+        kill(pid, pidfd.as_fd(), false, None);
+        child.wait().unwrap();
+        // Whoever inherits them waits for them in its own time.
+        let is_gone = |pid: &i32| Process::read(*pid).is_none_or(|process| process.is_over);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while !descendants.iter().all(is_gone) {
+            assert!(std::time::Instant::now() < end, "{descendants:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
