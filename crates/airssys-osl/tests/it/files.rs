@@ -511,6 +511,22 @@ fn a_file_is_not_renamed_from_root_to_root() {
 }
 
 #[test]
+fn g5_a_file_that_says_it_is_huge_takes_no_room_beyond_the_bound() {
+    let world = World::new();
+    // A hole of 8 TiB, or as much as this file system has names for: room for its length cannot be had.
+    let sparse = fs::File::create(world.at("root/in/sparse")).unwrap();
+    let len = [8_u64 << 40, 8 << 30].into_iter().find(|len| sparse.set_len(*len).is_ok()).unwrap();
+    assert!(matches!(
+        failed(world.files.read(&world.tool, "d:in/sparse", 1 << 20)),
+        FsError::TooLarge { limit: 1_048_576, .. }
+    ));
+    assert!(matches!(
+        failed(world.files.read(&world.tool, "d:in/sparse", len - 1)),
+        FsError::TooLarge { .. }
+    ));
+}
+
+#[test]
 fn a_file_is_read_up_to_its_bound() {
     let world = World::new();
     assert_eq!(world.files.read(&world.tool, "d:in/a", 5).unwrap(), b"alpha");

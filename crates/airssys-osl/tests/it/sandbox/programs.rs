@@ -247,7 +247,7 @@ fn confine_alone(path: &Path) {
 }
 
 #[test]
-fn n3_a_process_that_is_confined_works_through_the_gate_and_reaches_nothing_else() {
+fn a_process_that_is_confined_works_through_the_gate_and_reaches_nothing_else() {
     let world = world();
     let said = said(&program("confine", world.path()).output().unwrap());
     let refused = said.get("several threads").is_none_or(|outcome| outcome == "refused");
