@@ -1,43 +1,54 @@
-//! Runs a tool that nobody trusts: with one folder to begin in, no variable, hard limits, and five seconds.
+//! Runs a tool that nobody trusts on what one host sends: with one folder, no variables, no network of its own, hard limits,
+//! and five seconds.
 //!
-//! Nothing here opens the network for the tool, and no rule could open one host of it: a process connects by itself, and the
-//! system knows addresses and ports at most. A tool that needs a host gets what it needs from there as input.
+//! `cargo run -p airssys-osl --example untrusted_tool FOLDER HOST:PORT` sorts the lines that the host sends into the file
+//! `sorted` of the folder. The system could open ports for a tool and no single host, so the tool gets what the host sends
+//! as its input.
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_osl::audit::{AuditLog, AuditOptions};
-use airssys_osl::{Gate, Name, Policy, Program, Programs, ProgramsOptions, Root, Subject};
+use airssys_osl::{
+    Confinement, Fit, Gate, Name, Network, Policy, Program, Programs, ProgramsOptions, Requirement, Root,
+    Subject, Whose,
+};
+use tokio::io::AsyncReadExt as _;
 
-const POLICY: &str = r#"
-version = 1
-[[subject]]
-name = "tool"
-[[subject.allow]]
-run = "/usr/bin/sort"
-args = ["*"]
-[[subject.allow]]
-files = ["work:."]
-verbs = ["list"]
-"#;
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let work =
-        std::env::args().nth(1).ok_or("say which folder the tool works in, and which file of it to sort")?;
-    let file = std::env::args().nth(2).ok_or("say which file of the folder is to be sorted")?;
-    let log = AuditLog::open(&Root::private(&Path::new(&work).join(".audit"))?, AuditOptions::default())?;
-    let gate = Gate::new(Policy::parse(POLICY, "policy.toml")?, log);
-    let programs = Programs::new(
-        gate,
-        [(Name::parse("work")?, Root::open(Path::new(&work))?)],
-        ProgramsOptions::default(),
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, folder, host] = &*arguments else { return Err("say which folder, and which HOST:PORT".into()) };
+    let text = format!(
+        "version = 1\n[[subject]]\nname = \"tool\"\n\
+         [[subject.allow]]\nrun = \"/usr/bin/sort\"\nargs = [\"-o\", \"sorted\"]\n\
+         [[subject.allow]]\nfiles = [\"work:**\"]\nhidden = true\n\
+         [[subject.allow]]\nconnect = [{host:?}]\nprivate = true\n"
     );
+    let policy = Policy::parse(&text, "policy.toml")?;
+    let (tool, work, root) = (Subject::parse("tool")?, Name::parse("work")?, Root::open(Path::new(folder))?);
+    let wall = Confinement::new(&policy, Whose::Subject(&tool), [(&work, &root)], Fit::Inside)?;
+    let wall = Arc::new(wall.with_libraries()?);
+    let beside = Root::private(&Path::new(folder).with_extension("audit"))?;
+    wall.must_not_reach(&beside)?;
+    let log = AuditLog::open(&beside, AuditOptions::default())?;
+    let gate = Gate::new(policy, log);
 
-    let sort = Program::new("/usr/bin/sort").arg(&file).folder("work:.").timeout(Duration::from_secs(5));
-    let output = programs.run_blocking(&Subject::parse("tool")?, sort)?;
-    print(&format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
-    print(&format!("{}, held by {:?}\n", output.exit, output.means));
+    let mut lines = Vec::new();
+    let connection = Network::new(gate.clone()).connect(&tool, host).await?;
+    connection.take(1 << 20).read_to_end(&mut lines).await?;
+    let sort = Program::new("/usr/bin/sort").args(["-o", "sorted"]).folder("work:.").input(lines);
+    let sort = sort.timeout(Duration::from_secs(5)).confined_by(wall, Requirement::Must);
+    let programs = Programs::new(gate, [(work, root)], ProgramsOptions::default());
+    let output = programs.run(&tool, sort).await?;
+    print(&format!(
+        "{}, held by {:?}\n{}",
+        output.exit,
+        output.means,
+        String::from_utf8_lossy(&output.stderr)
+    ));
     Ok(())
 }
 
