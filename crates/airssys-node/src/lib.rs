@@ -11,7 +11,7 @@ mod status;
 mod watch;
 
 pub use input::{FeedSummary, Progress, Rejections};
-pub use node::{Node, NodeOptions, StartError, StopReport};
+pub use node::{Node, NodeOptions, StartError, StopReport, own_policy, own_subject};
 pub use status::{ComponentStatus, CrashRecord, MessageCounts, TreeNodeStatus, report_of};
 pub use watch::{NodeEvent, Watch};
 

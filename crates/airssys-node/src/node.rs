@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airssys_osl::document::DocumentError;
-use airssys_osl::{FsError, Root};
+use airssys_osl::{FilesError, Gate, Name, OwnFiles, Policy, Root, Subject};
 use airssys_rt::{ChildSpec, MailboxOptions, ShutdownReport, Supervisor, SupervisorSpec, System};
 use airssys_wasm::manifest::ComponentManifest;
 use airssys_wasm::{
@@ -27,9 +27,12 @@ const MANIFEST_FILE: &str = "Component.toml";
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a node keeps what it may keep.
-#[derive(Debug, Default)]
+/// What a node does itself passes this gate, and where it keeps what it may keep.
+#[derive(Debug)]
 pub struct NodeOptions {
+    /// Decides about what the node does itself with files, as the subject `airssys`: it reads `application:**`, and reads,
+    /// creates and writes `cache:*`. [`own_policy`](crate::own_policy) allows that and no more.
+    pub gate: Gate,
     /// A private directory for compiled code. None compiles at every start.
     pub cache: Option<Root>,
 }
@@ -62,7 +65,7 @@ pub enum StartError {
         folder: PathBuf,
         /// Which file, and why.
         #[source]
-        source: FsError,
+        source: FilesError,
     },
     /// A file is not text.
     #[error("{file} is not UTF-8 text")]
@@ -118,12 +121,14 @@ impl Node {
             _ => Some(folder),
         };
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        let engines = Engines::new(EngineOptions { cache: options.cache, ..EngineOptions::default() })?;
+        let NodeOptions { gate, cache } = options;
+        let cache = cache.map(|cache| own_files(&gate, "cache", cache));
+        let engines = Engines::new(EngineOptions { cache, ..EngineOptions::default() })?;
         let system = System::new();
         let runtime = Runtime::new(engines, system.clone());
         let (plan, code) = {
             let runtime = runtime.clone();
-            let read = move || read(&folder, &runtime);
+            let read = move || read(&gate, &folder, &runtime);
             tokio::task::spawn_blocking(read).await.expect("reading an application does not panic")?
         };
         let crashes = Crashes::watch(&system);
@@ -215,12 +220,13 @@ impl Node {
 /// Compiled code by its path in the application, and whether it is metered: that is compiled for another engine.
 type Code = HashMap<(String, bool), Component>;
 
-fn read(folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
+fn read(gate: &Gate, folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
     let failed = |source| StartError::Read { folder: folder.to_owned(), source };
     // Cargo links what it builds, and an author's manifest may name the result.
-    let root = Root::open(folder).map_err(failed)?.with_hard_links();
+    let root = Root::open(folder).map_err(|error| failed(error.into()))?.with_hard_links();
+    let files = own_files(gate, "application", root);
     let text = |file: &str| {
-        let bytes = root.read(file.as_ref(), MANIFEST_BYTES_MAX).map_err(failed)?;
+        let bytes = files.read(file, MANIFEST_BYTES_MAX).map_err(failed)?;
         String::from_utf8(bytes).map_err(|source| StartError::NotText { file: file.to_owned(), source })
     };
     let application = Application::parse(&text(APPLICATION_FILE)?, APPLICATION_FILE)?;
@@ -234,13 +240,29 @@ fn read(folder: &Path, runtime: &Runtime) -> Result<(Plan, Code), StartError> {
     for component in components_of(&plan.children) {
         if let Entry::Vacant(entry) = code.entry(code_key(component)) {
             let file = &entry.key().0;
-            let bytes = root.read(file.as_ref(), airssys_wasm::COMPONENT_BYTES_MAX).map_err(failed)?;
+            let bytes = files.read(file, airssys_wasm::COMPONENT_BYTES_MAX).map_err(failed)?;
             let loaded = runtime.load(&bytes, &component.limits);
             let loaded = loaded.map_err(|source| StartError::Load { file: file.clone(), source })?;
             entry.insert(loaded);
         }
     }
     Ok((plan, code))
+}
+
+/// A folder of the node's own, behind the gate.
+fn own_files(gate: &Gate, name: &str, root: Root) -> OwnFiles {
+    let name = Name::parse(name).expect("the node's own names are names");
+    OwnFiles::new(gate.clone(), own_subject(), name, root)
+}
+
+/// Who the node is to its gate.
+pub fn own_subject() -> Subject {
+    Subject::parse("airssys").expect("the node's own name is a name")
+}
+
+/// What a node has to be allowed for itself, and no more.
+pub fn own_policy() -> Policy {
+    Policy::parse(include_str!("policy.toml"), "policy.toml").expect("the node's own policy is one")
 }
 
 fn code_key(component: &ComponentPlan) -> (String, bool) {

@@ -8,6 +8,7 @@
 
 mod handle;
 mod operation;
+mod own;
 mod place;
 mod slots;
 mod temporary;
@@ -25,6 +26,7 @@ use tokio::sync::Semaphore;
 
 pub use handle::{FileReader, FileWriter};
 pub use operation::{FileOperation, FilesError};
+pub use own::OwnFiles;
 pub use temporary::TemporaryFile;
 pub use transform::TransformError;
 pub use tree::TreeBounds;

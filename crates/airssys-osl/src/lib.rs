@@ -77,8 +77,8 @@ pub use blocking::{Blocking, BlockingError};
 pub use control::{ControlError, ControlListener, connect};
 pub use fields::Fields;
 pub use files::{
-    About, Entry, FileChange, FileOperation, FileReader, FileWriter, Files, FilesError, Kind, TemporaryFile,
-    TransformError, TreeBounds, Watch, WatchEvent,
+    About, Entry, FileChange, FileOperation, FileReader, FileWriter, Files, FilesError, Kind, OwnFiles,
+    TemporaryFile, TransformError, TreeBounds, Watch, WatchEvent,
 };
 pub use fs::{Exposure, FsError, Root};
 pub use gate::{Denial, Denied, Gate, Operation, Permit, Refusal, Ticket};

@@ -87,7 +87,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui, started: Instant) -> Result<ExitCode,
         Command::Policy(policy) => policy.run(ui),
         Command::Can(can) => can.run(ui),
         Command::Explain(explain) => explain.run(ui),
-        Command::Audit(audit) => audit.run(ui),
+        Command::Audit(audit) => audit.run(ui, socket),
         Command::Completions(completions) => completions.run(ui),
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use airssys_node::StartError;
 use airssys_node::airssys_osl::document::DocumentError;
-use airssys_node::airssys_osl::{ControlError, FsError};
+use airssys_node::airssys_osl::{ControlError, FilesError, FsError};
 use airssys_node::airssys_wasm::{CommandError as ProgramError, EngineError, LoadError};
 use airssys_node::control::{ClientError, Refusal};
 use serde::Serialize;
@@ -119,6 +119,16 @@ impl From<FsError> for CommandError {
             _ => Kind::Unreadable,
         };
         CommandError::from_error(kind, &error)
+    }
+}
+
+impl From<FilesError> for CommandError {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Failed(error) => error.into(),
+            FilesError::Denied(_) => CommandError::from_error(Kind::Refused, &error),
+            error => CommandError::from_error(Kind::Unreadable, &error),
+        }
     }
 }
 
@@ -237,7 +247,7 @@ fn missing_hint(folder: &Path, path: &Path) -> &'static str {
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         let (kind, hint) = match &error {
-            StartError::Read { folder, source: FsError::NotFound { path, .. } } => {
+            StartError::Read { folder, source: FilesError::Failed(FsError::NotFound { path, .. }) } => {
                 (Kind::NotFound, Some(missing_hint(folder, path).to_owned()))
             }
             StartError::Read { .. } => (Kind::Unreadable, None),

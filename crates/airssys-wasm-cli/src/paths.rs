@@ -1,6 +1,6 @@
-//! Where things lie when nobody says: the control socket and the cache of compiled code.
+//! Where things lie when nobody says: the control socket, the cache of compiled code, and the audit log.
 //!
-//! Both are made for this user alone. A folder that others may enter is refused, because a socket or compiled code that
+//! They are made for this user alone. A folder that others may enter is refused, because a socket or compiled code that
 //! somebody else put there would be trusted.
 
 #![allow(
@@ -43,6 +43,30 @@ pub(crate) fn cache() -> Result<Root, CommandError> {
         }
     };
     Ok(Root::private(&folder)?)
+}
+
+/// The folder of the audit log of the node at a socket. Each has its own, because a log has one writer.
+pub(crate) fn audit(socket: Option<&Path>) -> PathBuf {
+    let socket = self::socket(socket);
+    let named: String = std::path::absolute(&socket)
+        .unwrap_or(socket)
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' })
+        .collect();
+    audits().join("nodes").join(named.trim_matches('-'))
+}
+
+/// The folder of the audit log of programs that are run without a node.
+pub(crate) fn audit_of_runs() -> PathBuf {
+    audits().join("runs")
+}
+
+fn audits() -> PathBuf {
+    let state = variable("XDG_STATE_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(temporary_dir, |state| state.join("airssys"));
+    state.join("audit")
 }
 
 /// A file that the user named, with the folder that holds it. Links are followed and several hard links are fine:

@@ -72,8 +72,8 @@ impl Tier {
 pub struct EngineOptions {
     /// Instances of each pool. None sizes it from the machine's memory: one per 512 KiB, at most 16,000.
     pub pool_instances: Option<u32>,
-    /// A private directory for compiled code. None compiles at every start.
-    pub cache: Option<airssys_osl::Root>,
+    /// A private directory for compiled code, which is read, created and written there. None compiles at every start.
+    pub cache: Option<airssys_osl::OwnFiles>,
 }
 
 /// The engines of a node. Cloning shares them.

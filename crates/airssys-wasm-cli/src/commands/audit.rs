@@ -30,8 +30,8 @@ pub(crate) struct Audit {
 enum Verb {
     /// Reads a whole log and names the first record that is not as it was written.
     Verify {
-        /// The folder of the log.
-        folder: PathBuf,
+        /// The folder of the log [default: that of the node at the socket].
+        folder: Option<PathBuf>,
         /// A newest record that was noted before, as `SEQ:HASH`: shows also what is missing at the end.
         #[arg(long)]
         head: Option<String>,
@@ -45,8 +45,8 @@ enum Verb {
     Search(records::Search),
     /// Writes all records as OCSF events, one JSON object a line.
     Export {
-        /// The folder of the log.
-        folder: PathBuf,
+        /// The folder of the log [default: that of the node at the socket].
+        folder: Option<PathBuf>,
     },
     /// Makes a key to sign a log with: FILE, which is a secret, and FILE.pub beside it.
     Key {
@@ -56,12 +56,13 @@ enum Verb {
 }
 
 impl Audit {
-    pub(crate) fn run(self, ui: &Ui) -> Result<ExitCode, CommandError> {
+    pub(crate) fn run(self, ui: &Ui, socket: Option<&Path>) -> Result<ExitCode, CommandError> {
+        let of_node = || paths::audit(socket);
         match self.verb {
-            Verb::Verify { folder, head, key } => run_verify(ui, &folder, head, key),
-            Verb::Tail(tail) => tail.run(ui),
-            Verb::Search(search) => search.run(ui),
-            Verb::Export { folder } => records::export(ui, &folder),
+            Verb::Verify { folder, head, key } => run_verify(ui, &folder.unwrap_or_else(of_node), head, key),
+            Verb::Tail(tail) => tail.run(ui, of_node),
+            Verb::Search(search) => search.run(ui, of_node),
+            Verb::Export { folder } => records::export(ui, &folder.unwrap_or_else(of_node)),
             Verb::Key { file } => make_key(ui, &file),
         }
     }

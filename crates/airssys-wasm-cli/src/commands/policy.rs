@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use airssys_node::airssys_osl::document::TEXT_BYTES_MAX;
 use airssys_node::airssys_osl::{
-    Answer, Decision, Disappointment, Effect, LearnError, Learner, Policy, Replay, Subject,
+    Decision, Disappointment, Effect, LearnError, Learner, Policy, Replay, Subject, Verdict,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -208,7 +208,7 @@ fn replay(ui: &Ui, candidate: &Path, log: &Path) -> Result<ExitCode, CommandErro
         replay.add(&record);
     }
     let (broken, broken_len) = reading.end()?;
-    let answer = |answer: &Answer| json!({ "allowed": answer.allowed, "rule": answer.rule });
+    let answer = |answer: &Verdict| json!({ "allowed": answer.allowed, "rule": answer.rule });
     let changes = replay.changes().map(|change| {
         json!({
             "subject": change.subject, "access": change.access, "count": change.count, "first": change.first,

@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use airssys_node::airssys_osl::{Name, OwnFiles};
 use airssys_node::airssys_wasm::{COMPONENT_BYTES_MAX, Command, EngineError, EngineOptions, Engines};
+use airssys_node::own_subject;
 use clap::Args;
 
 use crate::error::CommandError;
@@ -42,9 +44,16 @@ impl Run {
     }
 }
 
+/// None as well while another program runs: a log has one writer.
+fn cache() -> Option<OwnFiles> {
+    let gate = super::up::gate(&paths::audit_of_runs()).ok()?;
+    let name = Name::parse("cache").expect("a word is a name");
+    Some(OwnFiles::new(gate, own_subject(), name, paths::cache().ok()?))
+}
+
 /// A cache that cannot be used costs a compilation and nothing else: not worth a word between the program's own.
 fn engines() -> Result<Engines, EngineError> {
-    match Engines::new(EngineOptions { cache: paths::cache().ok(), ..EngineOptions::default() }) {
+    match Engines::new(EngineOptions { cache: cache(), ..EngineOptions::default() }) {
         Err(EngineError::Cache(_)) => Engines::new(EngineOptions::default()),
         engines => engines,
     }

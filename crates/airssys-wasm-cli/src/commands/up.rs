@@ -10,15 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use airssys_node::airssys_osl::{ControlListener, FsError, Input, Root};
+use airssys_node::airssys_osl::audit::{AuditLog, AuditOptions, Durability};
+use airssys_node::airssys_osl::{ControlListener, FilesError, FsError, Gate, Input, Name, Root};
 use airssys_node::airssys_wasm::EngineError;
-use airssys_node::{FeedSummary, Node, NodeOptions, Progress, StartError, StopReport, control};
+use airssys_node::{
+    FeedSummary, Node, NodeOptions, Progress, StartError, StopReport, control, own_policy, own_subject,
+};
 use clap::Args;
 use tokio::task::JoinHandle;
 
 use self::outcome::Outcome;
 use self::show::Show;
-use super::{grouped, shown, tree};
+use super::{audit, grouped, shown, tree};
 use crate::error::{CommandError, Kind};
 use crate::paths;
 use crate::signals::{Reason, Stop};
@@ -35,6 +38,10 @@ pub(crate) struct Up {
     /// Compile every component anew and keep no compiled code.
     #[arg(long)]
     no_cache: bool,
+    /// The folder of the audit log, in which is what the node did with files [default: a folder for this socket in
+    /// airssys/audit in $XDG_STATE_HOME or ~/.local/state].
+    #[arg(long, value_name = "FOLDER")]
+    audit: Option<PathBuf>,
 }
 
 /// Components have their own times to stop; this bounds the sum of what they ask for.
@@ -55,15 +62,18 @@ impl Up {
         socket: Option<&Path>,
         started: Instant,
     ) -> Result<ExitCode, CommandError> {
-        let input = self.input.as_deref().map(open_input).transpose()?;
         let listener = ControlListener::bind(&paths::socket_to_bind(socket)?)?;
+        let audit = self.audit.clone().unwrap_or_else(|| paths::audit(socket));
+        let gate = gate(&audit)
+            .map_err(|error| error.hint("name another folder for the audit log with --audit FOLDER"))?;
+        let input = self.input.as_deref().map(|path| open_input(&gate, path)).transpose()?;
         let stop = Stop::new();
         stop.on_signals({
             let ui = ui.clone();
             move || ui.note("stopping in order; Ctrl-C again ends at once")
         })?;
         let node = tokio::select! {
-            node = self.start(ui) => node?,
+            node = self.start(ui, gate) => node?,
             () = stop.asked() => return Err(interrupted("interrupted while the application was starting")),
         };
         let mut running = Running::new(node, listener, ui.clone(), stop);
@@ -88,21 +98,33 @@ impl Up {
         running.finish(fed, &clock).await
     }
 
-    async fn start(&self, ui: &Ui) -> Result<Node, CommandError> {
+    async fn start(&self, ui: &Ui, gate: Gate) -> Result<Node, CommandError> {
         let cache = if self.no_cache { None } else { cache(ui) };
         let uses_cache = cache.is_some();
-        match Node::start(&self.app, NodeOptions { cache }).await {
+        match Node::start(&self.app, NodeOptions { gate: gate.clone(), cache }).await {
             Err(StartError::Engine(error @ EngineError::Cache(_))) if uses_cache => {
                 ui.warn(&unusable_cache(error.into()));
-                Ok(Node::start(&self.app, NodeOptions { cache: None }).await?)
+                Ok(Node::start(&self.app, NodeOptions { gate, cache: None }).await?)
             }
             started => Ok(started?),
         }
     }
 }
 
-fn open_input(path: &Path) -> Result<Input, FsError> {
-    if path == Path::new("-") { Input::standard() } else { Input::open(path) }
+/// What passes this is done on behalf of the user, and recorded in this folder.
+pub(super) fn gate(folder: &Path) -> Result<Gate, CommandError> {
+    // Not worth waiting for the disk.
+    let options = AuditOptions { durability: Durability::Async, ..AuditOptions::default() };
+    let log = AuditLog::open(&Root::private(folder)?, options).map_err(audit::log_error)?;
+    Ok(Gate::new(own_policy(), log))
+}
+
+fn open_input(gate: &Gate, path: &Path) -> Result<Input, FilesError> {
+    if path == Path::new("-") {
+        return Ok(Input::standard()?);
+    }
+    let name = Name::parse("input").expect("a word is a name");
+    Input::open_by(gate, &own_subject(), &name, path)
 }
 
 fn cache(ui: &Ui) -> Option<Root> {

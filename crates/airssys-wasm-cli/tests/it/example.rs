@@ -1,5 +1,7 @@
 //! The access log of the README, counted to the last line.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 
 use crate::harness::{Home, assert_adds_up, repository};
@@ -35,6 +37,36 @@ fn every_line_of_the_example_is_counted_exactly_once() {
     }
     assert_eq!(data["stop"]["stuck"], serde_json::json!([]));
     assert!(data["startup_ms"].is_u64() && data["interrupted"] == false, "{data}");
+}
+
+#[test]
+fn what_a_node_did_with_files_is_on_record() {
+    let example = repository().join("examples/access-log");
+    let sample = example.join("sample.log");
+    let home = Home::new();
+    let ran = home.run_json(&["up", example.to_str().unwrap(), "--input", sample.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+
+    assert_eq!(home.run_json(&["audit", "verify"]).code, Some(0));
+    let found = home.run(&["-o", "json", "audit", "search", "--kind", "intent"]);
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    let beside = sample.canonicalize().unwrap();
+    let input = format!("read input:{}", beside.to_str().unwrap().trim_start_matches('/'));
+    for access in
+        ["read application:airssys.toml", "read application:parse/Component.toml", "read cache:", &input]
+    {
+        assert!(found.stdout.contains(access), "{access} is not among {}", found.stdout);
+    }
+    let denied = home.run(&["-o", "json", "audit", "search", "--kind", "denial"]);
+    assert!(!denied.stdout.contains("application:"), "{}", denied.stdout);
+
+    // A log that cannot be kept: nothing is read, and nothing is started.
+    home.write("open/file", "");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(home.path().join("open"), open).unwrap();
+    let refused = home.run_json(&["up", example.to_str().unwrap(), "--audit", "open"]);
+    assert_ne!(refused.code, Some(0), "{}", refused.stdout);
+    assert!(refused.stdout.contains("--audit FOLDER"), "{}", refused.stdout);
 }
 
 /// The report holds the line with escapes, so its plain beginning is looked for.

@@ -78,6 +78,7 @@ impl Home {
             .env_remove("AIRSSYS_SOCKET")
             .env_remove("AIRSSYS_LOG")
             .env("XDG_RUNTIME_DIR", self.path())
+            .env("XDG_STATE_HOME", self.path())
             .env("XDG_CACHE_HOME", shared_cache());
         command
     }

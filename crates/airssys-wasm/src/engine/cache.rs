@@ -10,7 +10,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use airssys_osl::Root;
+use airssys_osl::{FilesError, FsError, OwnFiles};
 
 /// An entry larger than this is compiled anew at each start.
 const ENTRY_BYTES_MAX: u64 = 512 << 20;
@@ -18,7 +18,7 @@ const KEY_FILE: &str = "key";
 const MAC_BYTES: usize = blake3::OUT_LEN;
 
 pub(super) struct CodeCache {
-    root: Root,
+    files: OwnFiles,
     key: [u8; blake3::KEY_LEN],
 }
 
@@ -28,7 +28,7 @@ pub(super) struct CodeCache {
 pub enum CacheError {
     /// The directory or a file in it could not be used.
     #[error("use the cache directory")]
-    Files(#[from] airssys_osl::FsError),
+    Files(#[from] FilesError),
     /// The key file is not what this program writes.
     #[error("the cache key has {len} bytes instead of 32; remove the cache directory to have a new one made")]
     Key {
@@ -44,21 +44,21 @@ pub enum CacheError {
 }
 
 impl CodeCache {
-    pub(super) fn open(root: Root) -> Result<Self, CacheError> {
-        let key = match root.read(KEY_FILE.as_ref(), 4096) {
+    pub(super) fn open(files: OwnFiles) -> Result<Self, CacheError> {
+        let key = match files.read(KEY_FILE, 4096) {
             Ok(bytes) => bytes,
-            Err(airssys_osl::FsError::NotFound { .. }) => {
+            Err(FilesError::Failed(FsError::NotFound { .. })) => {
                 let mut key = vec![0; blake3::KEY_LEN];
                 airssys_osl::random_bytes(&mut key).map_err(CacheError::Random)?;
-                root.write_atomic(KEY_FILE.as_ref(), &key, 0o600)?;
+                files.write(KEY_FILE, &key)?;
                 // Another process may have written its own meanwhile: the one on disk counts.
-                root.read(KEY_FILE.as_ref(), 4096)?
+                files.read(KEY_FILE, 4096)?
             }
             Err(error) => return Err(error.into()),
         };
         let len = key.len();
         let key = key.try_into().map_err(|_| CacheError::Key { len })?;
-        Ok(CodeCache { root, key })
+        Ok(CodeCache { files, key })
     }
 
     pub(super) fn load(
@@ -67,7 +67,7 @@ impl CodeCache {
         digest: &blake3::Hash,
     ) -> Option<wasmtime::component::Component> {
         let name = entry_name(engine, digest);
-        let entry = self.root.read(name.as_ref(), ENTRY_BYTES_MAX).ok()?;
+        let entry = self.files.read(&name, ENTRY_BYTES_MAX).ok()?;
         let (mac, code) = entry.split_at_checked(MAC_BYTES)?;
         let mac = blake3::Hash::from_slice(mac).ok()?;
         // Comparing two blake3 hashes takes the same time wherever they differ.
@@ -91,7 +91,7 @@ impl CodeCache {
         let mut entry = Vec::with_capacity(MAC_BYTES + code.len());
         entry.extend_from_slice(self.mac(&name, &code).as_bytes());
         entry.extend_from_slice(&code);
-        self.root.write_atomic(name.as_ref(), &entry, 0o600)?;
+        self.files.write(&name, &entry)?;
         Ok(())
     }
 

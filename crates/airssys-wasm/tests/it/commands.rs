@@ -1,5 +1,9 @@
 //! Programs: `wasi:cli` components, and the cache of compiled code.
 
+use std::path::Path;
+
+use airssys_osl::audit::{AuditLog, AuditOptions};
+use airssys_osl::{Gate, Name, OwnFiles, Policy, Root, Subject};
 use airssys_wasm::{Command, CommandError, Component, EngineOptions, Engines, Kind};
 
 use crate::world::{engines, guest};
@@ -12,12 +16,22 @@ fn an_actor_is_not_a_program() {
     ));
 }
 
+/// A private folder, used as the subject `test` through a gate that allows it.
+fn own_files(log: &Path, private: &Path) -> OwnFiles {
+    let text = "version = 1\n[[subject]]\nname = \"test\"\n[[subject.allow]]\nfiles = [\"cache:*\"]\n";
+    let policy = Policy::parse(text, "policy.toml").expect("a policy");
+    let log = Root::private(log).expect("a private folder");
+    let log = AuditLog::open(&log, AuditOptions::default()).expect("a log");
+    let (subject, name) = (Subject::parse("test").expect("a name"), Name::parse("cache").expect("a name"));
+    OwnFiles::new(Gate::new(policy, log), subject, name, Root::private(private).expect("a private folder"))
+}
+
 #[test]
 fn compiled_code_is_kept_and_a_changed_entry_is_not_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let private = folder.path().join("cache");
     let start = || {
-        let cache = airssys_osl::Root::private(&private).expect("a private folder");
+        let cache = own_files(&folder.path().join("log"), &private);
         Engines::new(EngineOptions { pool_instances: Some(4), cache: Some(cache) }).expect("engines")
     };
     let entries = || {

@@ -24,8 +24,8 @@ const BROKEN_MAX: usize = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct Tail {
-    /// The folder of the log.
-    folder: PathBuf,
+    /// The folder of the log [default: that of the node at the socket].
+    folder: Option<PathBuf>,
     /// How many records.
     #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=RECORDS_MAX))]
     lines: u64,
@@ -36,8 +36,8 @@ pub(crate) struct Tail {
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
-    /// The folder of the log.
-    folder: PathBuf,
+    /// The folder of the log [default: that of the node at the socket].
+    folder: Option<PathBuf>,
     /// Whose they are.
     #[arg(long)]
     subject: Option<String>,
@@ -118,8 +118,9 @@ impl<'u> Reading<'u> {
 }
 
 impl Tail {
-    pub(crate) fn run(self, ui: &Ui) -> Result<ExitCode, CommandError> {
-        let reader = Reader::last(Root::open(&self.folder)?, self.lines).map_err(log_error)?;
+    pub(crate) fn run(self, ui: &Ui, of_node: impl FnOnce() -> PathBuf) -> Result<ExitCode, CommandError> {
+        let reader =
+            Reader::last(Root::open(&self.folder.unwrap_or_else(of_node))?, self.lines).map_err(log_error)?;
         let mut reading = Reading::by(ui, reader);
         if !self.follow {
             return answer(ui, reading, u64::MAX, &Query::default());
@@ -137,7 +138,7 @@ impl Tail {
 }
 
 impl Search {
-    pub(crate) fn run(self, ui: &Ui) -> Result<ExitCode, CommandError> {
+    pub(crate) fn run(self, ui: &Ui, of_node: impl FnOnce() -> PathBuf) -> Result<ExitCode, CommandError> {
         let usage = |error: &dyn std::error::Error| CommandError::of(Kind::Usage, "read the access", error);
         let access =
             self.access.as_deref().map(AccessLike::parse).transpose().map_err(|error| usage(&error))?;
@@ -157,7 +158,8 @@ impl Search {
             seq: Some(self.from.unwrap_or(0)..=self.to.unwrap_or(u64::MAX)),
             access,
         };
-        answer(ui, Reading::of(ui, &self.folder)?, self.limit, &query)
+        let folder = self.folder.unwrap_or_else(of_node);
+        answer(ui, Reading::of(ui, &folder)?, self.limit, &query)
     }
 }
 
