@@ -169,20 +169,23 @@ fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
 
 /// Ends the first process of a tree and what else can be found of it by these means.
 pub(super) fn kill(pid: Pid, pidfd: BorrowedFd<'_>, has_namespace: bool, cgroup: Option<&Cgroup>) {
+    if !has_namespace {
+        // It makes no more of them, and lives, as those that lose their parent become its own.
+        say(pidfd, Signal::STOP);
+        // The group is its user's, so what is in it may have left it.
+        search(pid);
+    }
     if let Some(cgroup) = cgroup {
         cgroup.kill();
     }
-    if !has_namespace && !cgroup.is_some_and(Cgroup::can_kill) {
-        search(pid);
-    }
-    end(pidfd);
+    say(pidfd, Signal::KILL);
 }
 
-/// Ends one process; that it has ended is as well.
-fn end(pidfd: BorrowedFd<'_>) {
-    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+/// Signals one process; that it has ended is as well.
+fn say(pidfd: BorrowedFd<'_>, signal: Signal) {
+    match rustix::process::pidfd_send_signal(pidfd, signal) {
         Ok(()) | Err(Errno::SRCH) => {}
-        Err(error) => tracing::error!(%error, "a process could not be killed"),
+        Err(error) => tracing::error!(%error, "a process could not be ended"),
     }
 }
 
@@ -212,7 +215,7 @@ fn search(first: Pid) {
             let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
             // The number may have gone to another meanwhile.
             if Process::read(process.pid).is_some_and(|now| now.began == process.began) {
-                end(pidfd.as_fd());
+                say(pidfd.as_fd(), Signal::KILL);
             }
         }
     }
