@@ -519,6 +519,26 @@ fn what_runs_says_by_which_means_it_is_held() {
     assert_eq!(means.tree == Boundary::Namespace, its.trim() != own.to_str().unwrap());
 }
 
+/// What a program does that wants to lift the bound of its control group: in namespaces of its own it has every right over its group.
+#[allow(clippy::print_stdout, reason = "the process that started this one reads it")]
+fn lift(at: &Path) {
+    let spaces = libc::CLONE_NEWUSER | libc::CLONE_NEWCGROUP | libc::CLONE_NEWNS;
+    // Refused to who has more than one thread, so by a copy.
+    let has_tried = crate::raw::alone(|| {
+        let at_text = std::ffi::CString::new(at.to_str().unwrap()).unwrap();
+        crate::raw::call(libc::SYS_unshare, [u64::from(spaces.unsigned_abs()), 0, 0, 0]).unwrap();
+        for (kind, options) in [(c"cgroup", c"pids"), (c"cgroup2", c"")] {
+            let Ok(()) = crate::raw::mount(kind, &at_text, options) else { continue };
+            let lifted = fs::write(at.join("pids.max"), "max");
+            let made = fs::create_dir(at.join("own"));
+            println!("tried {kind:?}: {lifted:?} {made:?}");
+        }
+    });
+    println!("tried: {has_tried}");
+    let script = "i=0; while [ $i -lt 100 ]; do sleep 30 & i=$((i+1)); done; echo all of them";
+    std::process::Command::new("/bin/sh").args(["-c", script]).status().unwrap();
+}
+
 /// A program that begins a hundred others.
 pub(crate) fn bomb() -> Program {
     let script = "i=0; while [ $i -lt 100 ]; do sleep 30 & i=$((i+1)); done; echo all";
@@ -548,6 +568,7 @@ pub(crate) fn play(role: &str, path: &Path) {
             programs.run_blocking(&tool, sh("exit 0")).unwrap();
             println!("done");
         }
+        "lift" => lift(&path.join("root/in")),
         "fork-bomb" => {
             println!("ready");
             let output = programs.run_blocking(&tool, bomb()).unwrap();

@@ -106,6 +106,30 @@ fn f14_a_fork_bomb_ends_at_the_bound_that_the_report_names() {
 }
 
 #[test]
+fn f14_a_program_in_namespaces_of_its_own_does_not_lift_its_bound() {
+    let own = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
+    let args = ["--exact", "process::other", "--nocapture", "--test-threads=1"];
+    let rule = format!("[[subject.allow]]\nrun = {own:?}\nargs = {args:?}");
+    let world = World::with(&rule, ProgramsOptions::default());
+    let bounded = limits(|limits| limits.processes_max = 20);
+    let at = world.at_path("lift");
+    fs::create_dir_all(at.join("root/in")).unwrap();
+    let program = Program::new(&own)
+        .args(args)
+        .variable(crate::process::ROLE, "lift")
+        .variable(crate::process::PATH, at.to_str().unwrap())
+        .limits(bounded);
+    let output = world.run(program).unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("tried: "), "{text}");
+    if output.means.processes.is_none() || !text.contains("tried: true") {
+        eprintln!("not shown here: held by {:?}, {text}", output.means);
+    }
+    assert!(output.means.processes.is_none() || !text.contains("all of them"), "{text}");
+}
+
+#[test]
 fn f15_a_program_that_signals_everybody_reaches_nobody_outside() {
     let world = World::new();
     if world.run(sh("exit 0")).unwrap().means.tree != Boundary::Namespace {
