@@ -13,7 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitId, WaitIdOptions};
 
 use super::program::{Boundary, Exit, Limits, Means, Output, Stream};
 use super::spawn::{self, Image, Report, Spaces, Step};
@@ -132,16 +132,20 @@ pub(super) fn keep(
             .collect::<Result<_, _>>()
             .map_err(fail("prepare"))?,
         go,
+        host: rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+            .map_err(fail("prepare"))?,
         report,
         confinement: job.operation.program.confinement.clone(),
     };
-    let (mut process, _maker) = make(image).map_err(fail("make a process"))?;
+    // In this order, as the maker's end kills the process and what came of that has to be found before.
+    let (_maker, mut process) = make(image).map_err(fail("make a process"))?;
     process.cgroup = cgroup;
     rustix::io::write(&say_go, b"!").map_err(fail("start"))?;
     drop(say_go);
     let mut cause = None;
-    if let Some(report) =
-        process.listen(from_report, wish, deadline, &mut cause).map_err(fail("listen to"))?
+    if let Some(report) = process
+        .listen(waitless(from_report).map_err(fail("prepare"))?, wish, deadline, &mut cause)
+        .map_err(fail("listen to"))?
     {
         process.end().map_err(fail("wait for"))?;
         let (step, source) = Step::of_report(report);
@@ -198,7 +202,7 @@ pub(super) fn keep(
 }
 
 /// The process that was made, by the strongest means there are, and the thread that made it, which ends with this value.
-fn make(image: Image) -> Result<(Process, Maker), Errno> {
+fn make(image: Image) -> Result<(Maker, Process), Errno> {
     let (orders, taken) = mpsc::channel::<Option<Spaces>>();
     let (tell, told) = mpsc::channel();
     let thread = std::thread::Builder::new().name("airssys-osl child".into()).stack_size(STACK_BYTES);
@@ -240,7 +244,7 @@ fn make(image: Image) -> Result<(Process, Maker), Errno> {
                 }
                 let orders = maker.orders.as_ref().expect("a maker has them until it is dropped");
                 return match orders.send(None) {
-                    Ok(()) => Ok((process, maker)),
+                    Ok(()) => Ok((maker, process)),
                     Err(_) => Err(Errno::CHILD),
                 };
             }
@@ -289,7 +293,8 @@ impl Process {
         };
         let has_own_users = self.spaces == Spaces::UsersAndPids;
         let processes = match &self.cgroup {
-            Some(cgroup) if cgroup.bounds => Some(Boundary::Cgroup),
+            // Who sees it can lift the bound, as the group is its user's.
+            Some(cgroup) if cgroup.bounds && !self.sees_host => Some(Boundary::Cgroup),
             // The system bounds processes of everybody but the superuser.
             Some(_) | None if has_own_users && !rustix::process::geteuid().is_root() => {
                 Some(Boundary::Namespace)
@@ -308,9 +313,13 @@ impl Process {
         cause: &mut Option<Cause>,
     ) -> Result<Option<Report>, Errno> {
         loop {
-            let mut fds = [PollFd::new(&report, PollFlags::IN), PollFd::new(&wish.event, PollFlags::IN)];
+            let mut fds = [
+                PollFd::new(&report, PollFlags::IN),
+                PollFd::new(&wish.event, PollFlags::IN),
+                PollFd::new(&self.pidfd, PollFlags::IN),
+            ];
             poll(&mut fds, deadline)?;
-            if fds[0].revents().is_empty() {
+            if fds[0].revents().is_empty() && fds[2].revents().is_empty() {
                 *cause = wished(wish).or_else(|| is_late(deadline).then_some(Cause::TimedOut));
                 if cause.is_some() {
                     return Ok(None);
@@ -318,10 +327,12 @@ impl Process {
                 continue;
             }
             let mut said: Report = [0; 5];
-            match rustix::io::retry_on_intr(|| rustix::io::read(&report, &mut said))? {
-                0 => return Ok(None),
-                _ if Step::is_remark(said) => self.sees_host = true,
-                _ => return Ok(Some(said)),
+            match rustix::io::retry_on_intr(|| rustix::io::read(&report, &mut said)) {
+                // It is over, and some other new process still has a copy of the pipe.
+                Ok(0) | Err(Errno::AGAIN) => return Ok(None),
+                Ok(_) if Step::is_remark(said) => self.sees_host = true,
+                Ok(_) => return Ok(Some(said)),
+                Err(errno) => return Err(errno),
             }
         }
     }

@@ -179,11 +179,12 @@ pub struct Output {
 pub struct Means {
     /// What makes its whole tree end.
     pub tree: Boundary,
-    /// What bounds the number of its processes; `None` if nothing does.
+    /// What bounds the number of its processes; `None` if nothing does, or nothing that it could not lift.
     pub processes: Option<Boundary>,
     /// It has user ids of its own, and no right over processes outside.
     pub has_own_users: bool,
-    /// It sees the processes of the host in `/proc`, and may change there what its user may.
+    /// It sees the processes of the host in `/proc`, or may change there or in `/sys` what its user may. Otherwise both are its own
+    /// or to be read alone.
     pub sees_host: bool,
 }
 
@@ -193,7 +194,7 @@ pub struct Means {
 pub enum Boundary {
     /// A namespace: nothing in it outlives its first process, and the system itself sees to that.
     Namespace,
-    /// A control group.
+    /// A control group; descendants that left it are looked for as well.
     Cgroup,
     /// Looking for descendants until there are none: one that left its session and whose parent ended first is not found.
     Search,

@@ -6,12 +6,13 @@
 
 #![allow(unsafe_code, reason = "no safe interface makes a process in namespaces and executes a descriptor")]
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -41,8 +42,10 @@ pub(super) struct Image {
     pub(super) own_users_limit: Rlimit,
     /// Lists of members, to which it adds itself.
     pub(super) cgroups: Vec<OwnedFd>,
-    /// Readable when it may go on; at its end, the keeper is gone.
+    /// Readable when it may go on.
     pub(super) go: OwnedFd,
+    /// This process, readable when it is gone.
+    pub(super) host: OwnedFd,
     /// Where it says what did not work.
     pub(super) report: OwnedFd,
     /// The wall that it puts up around itself last.
@@ -87,7 +90,7 @@ impl Step {
         (Self::Streams, "take its streams"),
         (Self::Cgroup, "join its control group"),
         (Self::Folder, "enter its folder"),
-        (Self::View, "hide the processes of the host"),
+        (Self::View, "hide the host"),
         (Self::Limits, "take its limits"),
         (Self::Rights, "give up its rights"),
         (Self::Descriptors, "close descriptors"),
@@ -211,11 +214,7 @@ fn prepare(image: &Image, spaces: Spaces) -> Result<(), (Step, Errno)> {
     // Whoever makes it is the one to die with.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(at(Step::Wait))?;
-    let mut word = [0];
-    match rustix::io::retry_on_intr(|| rustix::io::read(&image.go, &mut word)).map_err(at(Step::Wait))? {
-        1 => {}
-        _ => return Err((Step::Wait, Errno::PIPE)),
-    }
+    hear(image).map_err(at(Step::Wait))?;
     rustix::process::setsid().map_err(at(Step::Session))?;
     rustix::stdio::dup2_stdin(&image.stdin).map_err(at(Step::Streams))?;
     rustix::stdio::dup2_stdout(&image.stdout).map_err(at(Step::Streams))?;
@@ -236,29 +235,71 @@ fn prepare(image: &Image, spaces: Spaces) -> Result<(), (Step, Errno)> {
         rustix::process::set_child_subreaper(Some(own)).map_err(at(Step::Session))?;
     }
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    for (resource, limit) in &image.limits {
-        rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limits))?;
-    }
-    if spaces == Spaces::UsersAndPids {
-        rustix::process::setrlimit(Resource::Nproc, image.own_users_limit).map_err(at(Step::Limits))?;
-    }
     give_up_rights().map_err(at(Step::Rights))?;
     close_descriptors().map_err(at(Step::Descriptors))?;
     forget_signals();
     if let Some((confinement, requirement)) = &image.confinement {
         confinement.enter(*requirement).map_err(at(Step::Confine))?;
     }
+    // Last, as what is still open of the host's counts among this process's files until then.
+    for (resource, limit) in &image.limits {
+        rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limits))?;
+    }
+    if spaces == Spaces::UsersAndPids {
+        rustix::process::setrlimit(Resource::Nproc, image.own_users_limit).map_err(at(Step::Limits))?;
+    }
     Ok(())
 }
 
-/// Shows the processes of its own space and no others. Not possible where the system lets nobody mount, as within another sandbox.
+/// Waits for the keeper's word. A host that was killed before this process was to die with it would never give one, and the pipe
+/// would not end, as this process has a copy of its other end, and others may have.
+fn hear(image: &Image) -> Result<(), Errno> {
+    let mut fds = [PollFd::new(&image.go, PollFlags::IN), PollFd::new(&image.host, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
+    if fds[0].revents().is_empty() {
+        return Err(Errno::PIPE);
+    }
+    match rustix::io::retry_on_intr(|| rustix::io::read(&image.go, &mut [0]))? {
+        1 => Ok(()),
+        _ => Err(Errno::PIPE),
+    }
+}
+
+/// Shows the processes of its own space and no others, and the settings of the machine to be read alone: most of them are open to
+/// the superuser by user id, whatever rights are given up. Not possible where the system lets nobody mount, as within another sandbox.
 fn hide_host() -> Result<(), Errno> {
     // SAFETY: no descriptor is concerned, and nobody else is in this process.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS)? };
     // Nothing that is mounted from here on is seen outside.
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)
+    let settings = keep_as_they_are(c"/sys");
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)?;
+    settings
+}
+
+/// What is mounted at a path and below is only read from here on.
+fn keep_as_they_are(path: &CStr) -> Result<(), Errno> {
+    let wanted =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: `path` ends with NUL, and `wanted` is what the call reads, of the size given; both outlive it.
+    let changed = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_RECURSIVE,
+            ptr::from_ref(&wanted),
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    match changed {
+        0 => Ok(()),
+        _ => match last_errno() {
+            Errno::NOENT => Ok(()),
+            errno => Err(errno),
+        },
+    }
 }
 
 /// No right of the superuser is left, and none can be had: not by a file's mode, nor by its capabilities.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -35,6 +35,12 @@ struct Place {
     name: String,
     folder: OwnedFd,
 }
+
+/// The group in a group that the members are in. Who makes a space of control groups of its own sees that one as the first of all,
+/// and can lift what is written there; the bound is written above it.
+const MEMBERS: &str = "members";
+/// Groups in groups that are removed with them.
+const DEPTH_MAX: usize = 64;
 
 /// How groups are called, before the number of the process that made them.
 const PREFIX: &str = "airssys-";
@@ -77,7 +83,10 @@ impl Cgroup {
 
     /// Where a process that is to be a member writes so.
     pub(super) fn members(&self) -> Result<Vec<OwnedFd>, Errno> {
-        self.places.iter().map(|place| place.open("cgroup.procs", OFlags::WRONLY)).collect()
+        self.places
+            .iter()
+            .map(|place| place.open(&format!("{MEMBERS}/cgroup.procs"), OFlags::WRONLY))
+            .collect()
     }
 
     pub(super) fn can_kill(&self) -> bool {
@@ -117,12 +126,16 @@ impl Place {
         match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
             // Left by a process that had this number and was killed.
             Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR)?;
+                remove(parent.as_fd(), &name, 0)?;
                 rustix::fs::mkdirat(&parent, &name, Mode::RWXU)?;
             }
             made => made?,
         }
         let folder = rustix::fs::openat(&parent, &name, FOLDER, Mode::empty());
+        let folder = folder.and_then(|folder| {
+            rustix::fs::mkdirat(&folder, MEMBERS, Mode::RWXU)?;
+            Ok(folder)
+        });
         match folder {
             Ok(folder) => Ok(Self { parent, name, folder }),
             Err(error) => {
@@ -142,13 +155,33 @@ impl Place {
 
     fn remove(&self) {
         for _ in 0..REMOVALS_MAX {
-            match rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
+            match remove(self.parent.as_fd(), &self.name, 0) {
                 Ok(()) | Err(Errno::NOENT) => return,
                 Err(_) => std::thread::sleep(REMOVAL_WAIT),
             }
         }
         tracing::warn!(name = self.name, "a control group could not be removed");
     }
+}
+
+/// Removes a group, and those in it, which its members may have made.
+fn remove(parent: BorrowedFd<'_>, name: &str, depth: usize) -> Result<(), Errno> {
+    let removed = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
+    if removed.is_ok() || depth == DEPTH_MAX {
+        return removed;
+    }
+    let folder = rustix::fs::openat(parent, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+    for entry in rustix::fs::Dir::read_from(&folder)? {
+        let entry = entry?;
+        match entry.file_name().to_str() {
+            Ok("." | "..") | Err(_) => {}
+            Ok(below) if entry.file_type() == FileType::Directory => {
+                remove(folder.as_fd(), below, depth + 1)?
+            }
+            Ok(_) => {}
+        }
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 /// Removes groups whose maker is gone. One that has members cannot be removed, whoever made it.
@@ -159,7 +192,7 @@ fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
         let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         let Some(maker) = maker.and_then(|maker| Pid::from_raw(maker.parse().ok()?)) else { continue };
         if rustix::process::test_kill_process(maker) == Err(Errno::SRCH)
-            && let Err(error) = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+            && let Err(error) = remove(parent.as_fd(), name, 0)
         {
             tracing::debug!(name, %error, "a control group of a process that is gone stays");
         }
@@ -169,20 +202,23 @@ fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
 
 /// Ends the first process of a tree and what else can be found of it by these means.
 pub(super) fn kill(pid: Pid, pidfd: BorrowedFd<'_>, has_namespace: bool, cgroup: Option<&Cgroup>) {
+    if !has_namespace {
+        // It makes no more of them, and lives, as those that lose their parent become its own.
+        say(pidfd, Signal::STOP);
+        // The group is its user's, so what is in it may have left it.
+        search(pid);
+    }
     if let Some(cgroup) = cgroup {
         cgroup.kill();
     }
-    if !has_namespace && !cgroup.is_some_and(Cgroup::can_kill) {
-        search(pid);
-    }
-    end(pidfd);
+    say(pidfd, Signal::KILL);
 }
 
-/// Ends one process; that it has ended is as well.
-fn end(pidfd: BorrowedFd<'_>) {
-    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+/// Signals one process; that it has ended is as well.
+fn say(pidfd: BorrowedFd<'_>, signal: Signal) {
+    match rustix::process::pidfd_send_signal(pidfd, signal) {
         Ok(()) | Err(Errno::SRCH) => {}
-        Err(error) => tracing::error!(%error, "a process could not be killed"),
+        Err(error) => tracing::error!(%error, "a process could not be ended"),
     }
 }
 
@@ -212,7 +248,7 @@ fn search(first: Pid) {
             let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
             // The number may have gone to another meanwhile.
             if Process::read(process.pid).is_some_and(|now| now.began == process.began) {
-                end(pidfd.as_fd());
+                say(pidfd.as_fd(), Signal::KILL);
             }
         }
     }

@@ -25,6 +25,9 @@ pub(super) struct Sockets {
     pub(super) unix: bool,
 }
 
+/// The same number everywhere, and newer than the list of them.
+const SYS_OPEN_TREE_ATTR: c_long = 467;
+
 /// Refused whatever the arguments.
 const REFUSED: &[c_long] = &[
     // Other processes.
@@ -50,6 +53,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_fsmount,
     libc::SYS_fspick,
     libc::SYS_mount_setattr,
+    SYS_OPEN_TREE_ATTR,
     libc::SYS_quotactl,
     libc::SYS_quotactl_fd,
     libc::SYS_fanotify_init,
@@ -162,6 +166,10 @@ fn conditional(sockets: Sockets) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccomp
     let personality = vec![is(0, Ne, 0)?, is(0, Ne, PERSONALITY_ASKED)?];
     calls.push((libc::SYS_personality, vec![SeccompRule::new(personality)?]));
 
+    // Limits of others: one of processor time ends who has it, whatever the wall says of signals.
+    let limits = vec![is(0, Ne, 0)?, SeccompCondition::new(2, SeccompCmpArgLen::Qword, Ne, 0)?];
+    calls.push((libc::SYS_prlimit64, vec![SeccompRule::new(limits)?]));
+
     // To connect by sending passes the wall's look at ports.
     let fast_open = u64::from(libc::MSG_FASTOPEN.unsigned_abs());
     for (call, flags_at) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
@@ -199,7 +207,14 @@ fn conditional(sockets: Sockets) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccomp
         }
     }
     calls.push((libc::SYS_socket, socket));
-    calls.push((libc::SYS_socketpair, vec![one(is(0, Ne, family(libc::AF_UNIX)))?]));
+    let mut pair = vec![one(is(0, Ne, family(libc::AF_UNIX)))?];
+    if !sockets.unix {
+        // A datagram of a pair goes to any path that it is sent to; streams stay with each other.
+        for kind in (0..=KIND_OF_SOCKET).filter(|kind| *kind != family(libc::SOCK_STREAM)) {
+            pair.push(one(is(1, MaskedEq(KIND_OF_SOCKET), kind))?);
+        }
+    }
+    calls.push((libc::SYS_socketpair, pair));
     Ok(calls)
 }
 

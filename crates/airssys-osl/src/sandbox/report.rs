@@ -32,7 +32,7 @@ pub struct Report {
     pub abstract_sockets: Seen,
     /// Signals to processes that are not confined by the same.
     pub signals: Seen,
-    /// A filter of system calls holds.
+    /// The wall's filter of system calls holds.
     pub calls_filtered: bool,
     /// Programs that are started get no more rights than their starter has.
     pub no_new_privileges: bool,

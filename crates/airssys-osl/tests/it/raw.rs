@@ -41,6 +41,14 @@ pub(crate) fn bind_mount(from: &std::ffi::CStr, to: &std::ffi::CStr) -> io::Resu
     outcome(mounted.into()).map(drop)
 }
 
+/// Mounts a file system of this kind.
+pub(crate) fn mount(kind: &std::ffi::CStr, to: &std::ffi::CStr, options: &std::ffi::CStr) -> io::Result<()> {
+    // SAFETY: all texts end with NUL and live until the call is over.
+    let mounted =
+        unsafe { libc::mount(c"none".as_ptr(), to.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+    outcome(mounted.into()).map(drop)
+}
+
 /// A call by its number, with numbers as arguments.
 pub(crate) fn call(number: libc::c_long, arguments: [u64; 4]) -> io::Result<i32> {
     let [a, b, c, d] = arguments;

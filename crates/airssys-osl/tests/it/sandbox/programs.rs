@@ -203,6 +203,12 @@ fn confine_alone(path: &Path) {
         Ok(report) => assert!(report.whole_process, "{report}"),
         Err(error) => panic!("{error:?}"),
     }
+    // A filter that somebody else put up, as containers have, is not this wall's.
+    let calls = std::iter::once((libc::SYS_acct, Vec::new())).collect();
+    let (allow, refuse) = (seccompiler::SeccompAction::Allow, seccompiler::SeccompAction::Errno(1));
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = seccompiler::SeccompFilter::new(calls, allow, refuse, arch).unwrap();
+    seccompiler::apply_filter(&seccompiler::BpfProgram::try_from(filter).unwrap()).unwrap();
     // A thread that ended may be counted for a moment.
     let begin = std::time::Instant::now();
     let report = loop {
@@ -304,6 +310,12 @@ fn a_program_behind_the_gate_is_confined_and_still_does_its_work() {
     }
     // By a program that is not confined the same is done.
     assert_eq!(run(&format!("exec {cat} @/outside/o"), false).stdout, b"outside/o");
+    // However many files the host has open, and however few the program may have.
+    let many: Vec<File> = (0..64).map(|_| File::open("/dev/null").unwrap()).collect();
+    let limits = airssys_osl::Limits { open_files_max: 16, ..Default::default() };
+    let program = Program::new(&cat).confined_by(confinement.clone(), Requirement::Must).limits(limits);
+    assert_eq!(programs.run_blocking(&tool(), program).unwrap().exit, Exit::Code(0));
+    drop(many);
     // A program that the wall does not know is not started, though the gate would let it pass.
     let nothing =
         compile(&policy_of(&allow("files = [\"d:in/**\"]")), &world.path().join("root"), Fit::Inside);
@@ -319,7 +331,7 @@ fn calls_that_lead_out_are_refused_to_a_confined_thread() {
     let confinement = compile(&policy, world.path(), Fit::Inside);
     let flag = |flag: i32| u64::from(flag.unsigned_abs());
     let inet = flag(libc::AF_INET);
-    let stream = flag(libc::SOCK_STREAM);
+    let (unix, stream) = (flag(libc::AF_UNIX), flag(libc::SOCK_STREAM));
     let refused: &[(&str, libc::c_long, [u64; 4], i32)] = &[
         ("bpf", libc::SYS_bpf, [0; 4], libc::EPERM),
         ("keyctl", libc::SYS_keyctl, [0; 4], libc::EPERM),
@@ -339,6 +351,13 @@ fn calls_that_lead_out_are_refused_to_a_confined_thread() {
         ("personality", libc::SYS_personality, [8, 0, 0, 0], libc::EPERM),
         ("vsock", libc::SYS_socket, [flag(libc::AF_VSOCK), stream, 0, 0], libc::EPERM),
         ("unix", libc::SYS_socket, [flag(libc::AF_UNIX), stream, 0, 0], libc::EPERM),
+        ("a pair of datagrams", libc::SYS_socketpair, [unix, flag(libc::SOCK_DGRAM), 0, 0], libc::EPERM),
+        ("a raw pair", libc::SYS_socketpair, [unix, flag(libc::SOCK_RAW), 0, 0], libc::EPERM),
+        // A pair that can reach no other is made; here it has nowhere to be put.
+        ("a pair of streams", libc::SYS_socketpair, [unix, stream, 0, 0], libc::EFAULT),
+        ("limits of another", libc::SYS_prlimit64, [1, u64::from(libc::RLIMIT_CPU), 16, 0], libc::EPERM),
+        ("own limits", libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_CPU), 16, 0], libc::EFAULT),
+        ("a tree with attributes", 467, [0; 4], libc::EPERM),
         ("raw", libc::SYS_socket, [inet, flag(libc::SOCK_RAW), flag(libc::IPPROTO_ICMP), 0], libc::EPERM),
         ("datagrams", libc::SYS_socket, [inet, flag(libc::SOCK_DGRAM), 0, 0], libc::EPERM),
         ("multipath", libc::SYS_socket, [inet, stream, flag(libc::IPPROTO_MPTCP), 0], libc::EPERM),
@@ -360,6 +379,21 @@ fn calls_that_lead_out_are_refused_to_a_confined_thread() {
         raw::call(libc::SYS_socket, [inet, stream, flag(libc::IPPROTO_TCP), 0]).unwrap();
         raw::call(libc::SYS_personality, [0xffff_ffff, 0, 0, 0]).unwrap();
     });
+}
+
+#[test]
+fn a_confined_thread_says_nothing_to_what_listens_by_a_path() {
+    use std::os::unix::net::UnixDatagram;
+    let world = world();
+    let path = world.path().join("outside/listens");
+    let listener = UnixDatagram::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let says = || UnixDatagram::pair().and_then(|(socket, _peer)| socket.send_to(b"x", &path));
+    assert_eq!(says().unwrap(), 1, "a socket of a pair reaches others");
+    assert_eq!(listener.recv(&mut [0; 2]).unwrap(), 1);
+    let confinement = compile(&policy_of(""), world.path(), Fit::Inside);
+    confined(&confinement, |_| is_stopped(says()));
+    assert_eq!(listener.recv(&mut [0; 2]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
 #[test]
