@@ -708,6 +708,31 @@ async fn e19_who_dawdles_is_cut_off() {
 }
 
 #[tokio::test]
+async fn e19_who_announces_an_answer_for_ever_or_never_ends_one_is_cut_off() {
+    let short = Duration::from_millis(300);
+    let limits = HttpLimits { head_timeout: short, ..HttpLimits::default() };
+    // As fast as may be, so that there is always something to read.
+    let hints =
+        Answer::Drips(Vec::new(), "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100).into(), Duration::ZERO);
+    let error = answered(hints, limits).await.1.unwrap_err();
+    assert!(matches!(error, HttpError::TimedOut { after, .. } if after == short), "{error:?}");
+    let trailers = Answer::Drips(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n".into(),
+        "X-Trailer: more\r\n".repeat(100).into(),
+        Duration::ZERO,
+    );
+    let error = answered(trailers, HttpLimits::default()).await.1.unwrap_err();
+    assert!(matches!(error, HttpError::Talk { .. }), "{error:?}");
+    let extensions = Answer::Drips(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;".into(),
+        "more".repeat(100).into(),
+        Duration::ZERO,
+    );
+    let error = answered(extensions, HttpLimits::default()).await.1.unwrap_err();
+    assert!(matches!(error, HttpError::Talk { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn e19_what_is_no_answer_is_an_error() {
     for answer in [
         "",
