@@ -30,9 +30,14 @@ pub struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
+    /// What is said of something that is no operation.
+    pub(crate) fn none(redactions: Redactions<'r>) -> Self {
+        Self { redactions, said: Vec::new(), more: 0, batch_len: None }
+    }
+
     /// What an operation says of itself.
     pub(crate) fn of(operation: &impl Operation, redactions: Redactions<'r>) -> Self {
-        let mut fields = Self { redactions, said: Vec::new(), more: 0, batch_len: None };
+        let mut fields = Self::none(redactions);
         operation.fields(&mut fields);
         fields
     }

@@ -134,29 +134,39 @@ impl Files {
 
     /// The bytes of a file of at most `bytes_max`. Takes `read`.
     pub fn read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<Vec<u8>, FilesError> {
-        self.act(subject, FileOperation::new("fs.read", &[FileVerb::Read], path)?, |place, _| {
-            place.read(bytes_max)
-        })
+        self.act(
+            subject,
+            self.wanted(subject, "fs.read", &[FileVerb::Read], path)?.of_bytes(bytes_max),
+            |place, _| place.read(bytes_max),
+        )
     }
 
     /// Puts `bytes` at a path as a file that only the owner may use. Whoever reads sees the old file or the new one, also after
     /// a crash. Takes `create` and `write`.
     pub fn write(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
-        self.act(subject, FileOperation::new("fs.write", &verbs, path)?, |place, _| replace(place, bytes))
+        self.act(
+            subject,
+            self.wanted(subject, "fs.write", &verbs, path)?.of_bytes(bytes.len() as u64),
+            |place, _| replace(place, bytes),
+        )
     }
 
     /// Adds `bytes` at the end of a file that exists. Takes `write`.
     pub fn append(&self, subject: &Subject, path: &str, bytes: &[u8]) -> Result<(), FilesError> {
-        self.act(subject, FileOperation::new("fs.append", &[FileVerb::Write], path)?, |place, _| {
-            let (mut file, _) = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
-            file.write_all(bytes).map_err(|source| place.fail("append to", source))
-        })
+        self.act(
+            subject,
+            self.wanted(subject, "fs.append", &[FileVerb::Write], path)?.of_bytes(bytes.len() as u64),
+            |place, _| {
+                let (mut file, _) = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
+                file.write_all(bytes).map_err(|source| place.fail("append to", source))
+            },
+        )
     }
 
     /// A file of at most `bytes_max`, to be read piece by piece. Takes `read`.
     pub fn open_read(&self, subject: &Subject, path: &str, bytes_max: u64) -> Result<FileReader, FilesError> {
-        let operation = FileOperation::new("fs.open-read", &[FileVerb::Read], path)?;
+        let operation = self.wanted(subject, "fs.open-read", &[FileVerb::Read], path)?.of_bytes(bytes_max);
         self.open(subject, operation, |place, course| {
             let (file, seen) = place.open_regular(OFlags::RDONLY)?;
             if seen.stx_size > bytes_max {
@@ -175,7 +185,7 @@ impl Files {
         bytes_max: u64,
     ) -> Result<FileWriter, FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
-        let operation = FileOperation::new("fs.open-replace", &verbs, path)?;
+        let operation = self.wanted(subject, "fs.open-replace", &verbs, path)?.of_bytes(bytes_max);
         self.open(subject, operation, |place, course| {
             let course = course(&place);
             let (draft, file) = Draft::begin(place)?;
@@ -191,7 +201,7 @@ impl Files {
         path: &str,
         bytes_max: u64,
     ) -> Result<FileWriter, FilesError> {
-        let operation = FileOperation::new("fs.open-write", &[FileVerb::Write], path)?;
+        let operation = self.wanted(subject, "fs.open-write", &[FileVerb::Write], path)?.of_bytes(bytes_max);
         self.open(subject, operation, |place, course| {
             let (file, _) = place.open_regular(OFlags::WRONLY)?;
             Ok(FileWriter::new(file, Way::InPlace, bytes_max, course(&place)))
@@ -205,7 +215,7 @@ impl Files {
         path: &str,
         bytes_max: u64,
     ) -> Result<FileWriter, FilesError> {
-        let operation = FileOperation::new("fs.open-append", &[FileVerb::Write], path)?;
+        let operation = self.wanted(subject, "fs.open-append", &[FileVerb::Write], path)?.of_bytes(bytes_max);
         self.open(subject, operation, |place, course| {
             let (file, _) = place.open_regular(OFlags::WRONLY | OFlags::APPEND)?;
             Ok(FileWriter::new(file, Way::Appending, bytes_max, course(&place)))
@@ -221,7 +231,8 @@ impl Files {
         bytes_max: u64,
     ) -> Result<TemporaryFile, FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write, FileVerb::Read];
-        let operation = FileOperation::new("fs.temporary", &verbs, &format!("{folder}/temporary"))?;
+        let operation =
+            self.wanted(subject, "fs.temporary", &verbs, &format!("{folder}/temporary"))?.of_bytes(bytes_max);
         self.gate.admit(subject, operation)?.perform(|operation| {
             let slot = self.slot(subject)?;
             let folder = operation.target.path.parent().expect("the name is below the folder");
@@ -234,7 +245,7 @@ impl Files {
     /// Puts a temporary file at a path of the root it was made in, as [`Files::write`] does. Takes `create` and `write`.
     pub fn keep(&self, subject: &Subject, file: TemporaryFile, path: &str) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
-        let operation = FileOperation::new("fs.keep", &verbs, path)?;
+        let operation = self.wanted(subject, "fs.keep", &verbs, path)?;
         self.gate.admit(subject, operation)?.perform(|operation| {
             let FilePath { root, .. } = &operation.target;
             if *root != file.root {
@@ -246,7 +257,7 @@ impl Files {
 
     /// What is known of a file, a folder or a link itself. Takes `stat`.
     pub fn stat(&self, subject: &Subject, path: &str) -> Result<About, FilesError> {
-        self.act(subject, FileOperation::new("fs.stat", &[FileVerb::Stat], path)?, |place, _| {
+        self.act(subject, self.wanted(subject, "fs.stat", &[FileVerb::Stat], path)?, |place, _| {
             place.look().map(About::of)
         })
     }
@@ -254,7 +265,7 @@ impl Files {
     /// The names in a folder that the subject may look at, sorted; an error if they are more than `entries_max`. Takes
     /// `list` of the folder, and `stat` of each name.
     pub fn list(&self, subject: &Subject, path: &str, entries_max: usize) -> Result<Vec<Entry>, FilesError> {
-        self.act(subject, FileOperation::new("fs.list", &[FileVerb::List], path)?, |place, operation| {
+        self.act(subject, self.wanted(subject, "fs.list", &[FileVerb::List], path)?, |place, operation| {
             let policy = self.gate.policy();
             place.entries(entries_max, |name| {
                 operation.target.path.join(name).is_ok_and(|path| {
@@ -268,21 +279,21 @@ impl Files {
 
     /// Makes a folder. Takes `create`.
     pub fn create_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
-        self.act(subject, FileOperation::new("fs.create-folder", &[FileVerb::Create], path)?, |place, _| {
+        self.act(subject, self.wanted(subject, "fs.create-folder", &[FileVerb::Create], path)?, |place, _| {
             place.create_folder()
         })
     }
 
     /// Removes a file or a link. Takes `remove`.
     pub fn remove(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
-        self.act(subject, FileOperation::new("fs.remove", &[FileVerb::Remove], path)?, |place, _| {
+        self.act(subject, self.wanted(subject, "fs.remove", &[FileVerb::Remove], path)?, |place, _| {
             place.unlink(AtFlags::empty())
         })
     }
 
     /// Removes an empty folder. Takes `remove`.
     pub fn remove_folder(&self, subject: &Subject, path: &str) -> Result<(), FilesError> {
-        self.act(subject, FileOperation::new("fs.remove-folder", &[FileVerb::Remove], path)?, |place, _| {
+        self.act(subject, self.wanted(subject, "fs.remove-folder", &[FileVerb::Remove], path)?, |place, _| {
             place.unlink(AtFlags::REMOVEDIR)
         })
     }
@@ -291,8 +302,12 @@ impl Files {
     /// `write` of the other.
     pub fn rename(&self, subject: &Subject, from: &str, to: &str) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
-        let operation =
-            FileOperation::new("fs.rename", &[FileVerb::Read, FileVerb::Remove], from)?.and(&verbs, to)?;
+        let operation = self.wanted_of_two(
+            subject,
+            "fs.rename",
+            (&[FileVerb::Read, FileVerb::Remove], from),
+            (&verbs, to),
+        )?;
         self.gate.admit(subject, operation)?.perform(|operation| {
             operation.in_one_root()?;
             let (from, to) = self.both(&operation)?;
@@ -307,7 +322,7 @@ impl Files {
     /// them. A second name for a file, a hard link, is never made.
     pub fn link(&self, subject: &Subject, at: &str, to: &str) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Link];
-        let operation = FileOperation::new("fs.link", &verbs, at)?.and(&[FileVerb::Link], to)?;
+        let operation = self.wanted_of_two(subject, "fs.link", (&verbs, at), (&[FileVerb::Link], to))?;
         self.gate.admit(subject, operation)?.perform(|operation| {
             operation.in_one_root()?;
             let (at, to) = self.both(&operation)?;
@@ -319,7 +334,7 @@ impl Files {
 
     /// Where a link says that it leads, which is not followed. Takes `read`.
     pub fn read_link(&self, subject: &Subject, path: &str) -> Result<String, FilesError> {
-        self.act(subject, FileOperation::new("fs.read-link", &[FileVerb::Read], path)?, |place, _| {
+        self.act(subject, self.wanted(subject, "fs.read-link", &[FileVerb::Read], path)?, |place, _| {
             place.read_link()
         })
     }
@@ -333,7 +348,7 @@ impl Files {
         path: &str,
         bounds: TreeBounds,
     ) -> Result<usize, FilesError> {
-        let operation = FileOperation::new("fs.remove-tree", &[FileVerb::Remove], path)?;
+        let operation = self.wanted(subject, "fs.remove-tree", &[FileVerb::Remove], path)?;
         self.gate.admit(subject, operation)?.perform(|operation| {
             let target = operation.target;
             let place = self.place(&target)?;
@@ -364,7 +379,9 @@ impl Files {
     /// `write` of the other.
     pub fn copy(&self, subject: &Subject, from: &str, to: &str, bytes_max: u64) -> Result<(), FilesError> {
         let verbs = [FileVerb::Create, FileVerb::Write];
-        let operation = FileOperation::new("fs.copy", &[FileVerb::Read], from)?.and(&verbs, to)?;
+        let operation = self
+            .wanted_of_two(subject, "fs.copy", (&[FileVerb::Read], from), (&verbs, to))?
+            .of_bytes(bytes_max);
         self.gate.admit(subject, operation)?.perform(|operation| {
             let (from, to) = self.both(&operation)?;
             to.replaceable()?;
@@ -374,7 +391,7 @@ impl Files {
 
     /// Tells what changes in a folder from now on. Takes `watch` of the folder, and `stat` of each name that is told.
     pub fn watch(&self, subject: &Subject, path: &str) -> Result<Watch, FilesError> {
-        let operation = FileOperation::new("fs.watch", &[FileVerb::Watch], path)?;
+        let operation = self.wanted(subject, "fs.watch", &[FileVerb::Watch], path)?;
         let folder = operation.target.clone();
         self.open(subject, operation, |place, course| {
             Watch::begin(&place, folder, self.gate.clone(), subject.clone(), || course(&place))
@@ -385,6 +402,36 @@ impl Files {
     pub(crate) fn grounds(&self) -> (&Gate, impl Iterator<Item = (&Name, &Root)>) {
         let granted = self.roots.iter().filter(|(_, opened)| !opened.is_of_the_kernel);
         (&self.gate, granted.map(|(name, opened)| (name, &opened.root)))
+    }
+
+    /// An operation on this path. A text that is none is on record like what is denied.
+    fn wanted(
+        &self,
+        subject: &Subject,
+        name: &'static str,
+        verbs: &[FileVerb],
+        text: &str,
+    ) -> Result<FileOperation, FilesError> {
+        FileOperation::new(name, verbs, text).inspect_err(|error| self.tell_refused(subject, name, error))
+    }
+
+    /// As [`Files::wanted`], on two paths.
+    fn wanted_of_two(
+        &self,
+        subject: &Subject,
+        name: &'static str,
+        (verbs, text): (&[FileVerb], &str),
+        (others, other): (&[FileVerb], &str),
+    ) -> Result<FileOperation, FilesError> {
+        FileOperation::new(name, verbs, text)
+            .and_then(|operation| operation.and(others, other))
+            .inspect_err(|error| self.tell_refused(subject, name, error))
+    }
+
+    fn tell_refused(&self, subject: &Subject, name: &'static str, error: &FilesError) {
+        if let FilesError::Path { text, source } = error {
+            self.gate.refuse_text(subject, name, text, source);
+        }
     }
 
     fn act<T>(

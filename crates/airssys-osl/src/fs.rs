@@ -454,7 +454,11 @@ pub(crate) fn read_up_to(
         return Err(too_large());
     }
     // The file may grow while it is read, or be one whose size the system does not tell.
-    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    let mut bytes = Vec::new();
+    // Its owner says how long it is, and a hole costs nothing.
+    if bytes.try_reserve_exact(usize::try_from(len).unwrap_or(0)).is_err() {
+        return Err(FsError::of("read", path(), io::ErrorKind::OutOfMemory.into()));
+    }
     match file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes) {
         Ok(len) if len as u64 > bytes_max => Err(too_large()),
         Ok(_) => Ok(bytes),

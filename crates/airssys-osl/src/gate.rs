@@ -21,6 +21,8 @@ use crate::policy::{
 const ACCESSES_MAX: usize = 1024;
 /// Operations of one batch.
 const BATCH_MAX: usize = 1024;
+/// Characters of a refused text that a record keeps; whoever is watched chooses how many there are.
+const TEXT_CHARS_MAX: usize = 256;
 
 /// Something that is done to the system, or by a user's own means, with all accesses that it makes.
 ///
@@ -407,6 +409,40 @@ impl Gate {
         Denied { operation, access, why }
     }
 
+    /// Records that a text was refused for this reason: it names nothing that a policy could decide about. The record has no
+    /// accesses, and the text escaped and cut. Nothing is done either way, so a log that does not take it is only told of.
+    pub(crate) fn refuse_text(
+        &self,
+        subject: &Subject,
+        operation: &'static str,
+        text: &str,
+        why: &dyn fmt::Display,
+    ) {
+        let policy = &*self.0.policy.load().label;
+        let redactions = pipeline::redactions(self.1.as_ref());
+        let shown: String = text.chars().take(TEXT_CHARS_MAX).flat_map(char::escape_debug).collect();
+        let more = if text.chars().nth(TEXT_CHARS_MAX).is_some() { "…" } else { "" };
+        let denied = &format_args!("the text `{}{more}`", redactions.mask(&shown)).to_string();
+        let fields = &Fields::none(redactions);
+        let said = Said::Denial { subject, accesses: &[], denied, rule: why, operation, policy, fields };
+        if let Err(error) = self.0.log.record(said) {
+            self.0.log.lose();
+            tracing::error!(operation, %error, "a text that was refused is not in the audit log");
+        }
+    }
+
+    /// As [`Gate::refuse_text`], for tasks.
+    pub(crate) async fn refuse_text_from_task(
+        &self,
+        subject: &Subject,
+        operation: &'static str,
+        text: &str,
+        why: String,
+    ) {
+        let (subject, text) = (subject.clone(), text.chars().take(TEXT_CHARS_MAX + 1).collect::<String>());
+        self.apart(move |gate| gate.refuse_text(&subject, operation, &text, &why)).await;
+    }
+
     /// As [`Gate::refuse`], for tasks.
     pub(crate) async fn refuse_from_task<O: Operation + 'static>(
         &self,
@@ -604,6 +640,15 @@ impl Ticket {
             Some(masked) => self.end(Outcome::Failed(&masked), Ending::Failed),
             None => self.end(Outcome::Failed(error), Ending::Failed),
         }
+    }
+
+    /// It failed for this reason after a part of it was done, so a quota does not get back what was counted.
+    pub(crate) fn say_in_part<E: fmt::Display>(mut self, error: &E) {
+        self.is_said = true;
+        let masked = self.passed.masked(error);
+        let shown: &dyn fmt::Display = masked.as_ref().map_or(error, |masked| masked);
+        self.record(Outcome::Failed(shown));
+        self.passed.end_in_part(self.of);
     }
 
     /// [`Ticket::say`] for tasks that must not block.

@@ -160,7 +160,7 @@ impl Machine {
 
     /// A variable of this process's environment, if it is set. Takes `env` of the name.
     pub fn variable(&self, subject: &Subject, name: &str) -> Result<Option<String>, MachineError> {
-        let name = Self::name(name)?;
+        let name = self.name(subject, "host.variable", name)?;
         let access = Access::Env { name: name.clone() };
         self.give(subject, HostOperation { name: "host.variable", access, bytes_len: None }, |_| {
             let Some(value) = std::env::var_os(name.as_str()) else {
@@ -176,7 +176,7 @@ impl Machine {
 
     /// A secret that the program gives out. Takes `secret` of the name.
     pub fn secret(&self, subject: &Subject, name: &str) -> Result<Secret, MachineError> {
-        let name = Self::name(name)?;
+        let name = self.name(subject, "host.secret", name)?;
         let access = Access::Secret { name: name.clone() };
         self.give(subject, HostOperation { name: "host.secret", access, bytes_len: None }, |_| {
             Ok(self.secrets.find(&name)?)
@@ -192,8 +192,10 @@ impl Machine {
         self.gate.admit(subject, operation)?.perform(effect)
     }
 
-    fn name(text: &str) -> Result<Name, MachineError> {
+    /// A text that is no name is on record like what is denied.
+    fn name(&self, subject: &Subject, operation: &'static str, text: &str) -> Result<Name, MachineError> {
         Name::parse(text)
+            .inspect_err(|why| self.gate.refuse_text(subject, operation, text, why))
             .map_err(|source| MachineError::Name { text: text.chars().take(256).collect(), source })
     }
 }

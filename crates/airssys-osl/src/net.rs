@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::access::net;
 use crate::access::{Access, FilePath, Host, HostError, HostName, Name, NetVerb, PathError, Port, Subject};
@@ -96,7 +97,7 @@ pub struct Network {
 /// What may grow, and how long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct NetLimits {
-    /// Connections and sockets for datagrams that are open at once, those that listeners accepted aside.
+    /// Connections, listeners and sockets for datagrams that are open at once, what listeners accepted aside.
     pub open_max: usize,
     /// Accepted connections of one listener that are open at once. Further ones wait with the system.
     pub accepted_max: usize,
@@ -133,6 +134,8 @@ impl Default for NetLimits {
 pub struct NetOperation {
     name: &'static str,
     accesses: Vec<Access>,
+    /// None are known of a stream that the caller reads and writes.
+    bytes_max: u64,
 }
 
 /// Why something was not done with the network.
@@ -271,6 +274,10 @@ impl Operation for NetOperation {
     fn accesses(&self) -> &[Access] {
         &self.accesses
     }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
 }
 
 /// An end of the network, read once. What is decided is what is used.
@@ -362,7 +369,8 @@ impl Network {
     ///
     /// Dropped half-way, the look-up may still end on its thread; nobody hears of it.
     pub async fn resolve(&self, subject: &Subject, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        let host = Host::parse(name).map_err(|error| End::fail(name, error.into()))?;
+        let host = Host::parse(name).map_err(|error| End::fail(name, error.into()));
+        let host = self.read(subject, "net.resolve", host).await?;
         let access = Access::Net { verb: NetVerb::Resolve, host: host.clone(), port: None };
         let permit = self.admit(subject, "net.resolve", vec![access]).await?;
         match host {
@@ -379,7 +387,33 @@ impl Network {
         name: &'static str,
         accesses: Vec<Access>,
     ) -> Result<Permit<NetOperation>, NetError> {
-        Ok(self.gate.admit_from_task(subject, NetOperation { name, accesses }).await?)
+        self.admit_bytes(subject, name, accesses, 0).await
+    }
+
+    async fn admit_bytes(
+        &self,
+        subject: &Subject,
+        name: &'static str,
+        accesses: Vec<Access>,
+        bytes_max: u64,
+    ) -> Result<Permit<NetOperation>, NetError> {
+        Ok(self.gate.admit_from_task(subject, NetOperation { name, accesses, bytes_max }).await?)
+    }
+
+    /// What was read of a text. One that names nothing is on record like what is denied.
+    async fn read<T>(
+        &self,
+        subject: &Subject,
+        operation: &'static str,
+        read: Result<T, NetError>,
+    ) -> Result<T, NetError> {
+        let (text, why) = match &read {
+            Err(NetError::End { text, source }) => (without_credentials(text), source.to_string()),
+            Err(NetError::Path { text, source }) => (text.clone(), source.to_string()),
+            Ok(_) | Err(_) => return read,
+        };
+        self.gate.refuse_text_from_task(subject, operation, &text, why).await;
+        read
     }
 
     /// The permit for something done with an end that lies elsewhere, and where that is: the addresses that were decided
@@ -387,7 +421,7 @@ impl Network {
     async fn reach(
         &self,
         subject: &Subject,
-        (verb, operation): (NetVerb, &'static str),
+        (verb, operation, bytes_max): (NetVerb, &'static str, u64),
         end: &End,
         fits: impl Fn(IpAddr) -> bool + Send,
         max: usize,
@@ -395,7 +429,7 @@ impl Network {
         let by_name = Access::Net { verb, host: end.host.clone(), port: Some(end.port) };
         let name = match &end.host {
             Host::Address(address) => {
-                let permit = self.admit(subject, operation, vec![by_name]).await?;
+                let permit = self.admit_bytes(subject, operation, vec![by_name], bytes_max).await?;
                 return Ok((permit, vec![SocketAddr::new(*address, end.port.get())]));
             }
             Host::Named(name) => name,
@@ -421,7 +455,8 @@ impl Network {
             // To be denied, with the rule on record.
             reachable = answers;
         }
-        let permit = self.admit(subject, operation, reachable.iter().map(at).collect()).await?;
+        let accesses = reachable.iter().map(at).collect();
+        let permit = self.admit_bytes(subject, operation, accesses, bytes_max).await?;
         let there = reachable.into_iter().map(|address| SocketAddr::new(address, end.port.get()));
         Ok((permit, there.collect()))
     }
@@ -458,6 +493,24 @@ impl Network {
         let open = self.open.clone().try_acquire_owned();
         open.map_err(|_| NetError::Full { open_max: self.limits.open_max })
     }
+}
+
+/// After this long. What is further away than a clock can say is far enough.
+fn after(time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + time.min(FAR)
+}
+
+/// An end or an address of the web for a record: the scheme and the host with its port, and no name, password, path or token.
+fn without_credentials(text: &str) -> String {
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
+    let (authority, beyond) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    // Programs do not agree on where a host ends: with an `@` further on this may be a password with a slash in it.
+    let host = if beyond.contains('@') && HostName::parse(host).is_err() { "" } else { host };
+    let before = if host.len() < authority.len() { "…@" } else { "" };
+    let after = if beyond.len() > 1 { "/…" } else { beyond };
+    format!("{scheme}{before}{host}{after}")
 }
 
 /// Refuses what the system would read as something else than one machine: it takes `0.0.0.0` for this one.

@@ -318,6 +318,14 @@ impl Passed {
         (!redactions.is_empty()).then(|| redactions.mask(&error.to_string()).into_owned())
     }
 
+    /// The operation failed after a part of it was done: nothing is refunded.
+    pub(crate) fn end_in_part(&mut self, seq: Seq) {
+        if let Some(passing) = &mut self.0 {
+            passing.reservations.drain(..).for_each(Reservation::commit_all);
+        }
+        self.end(seq, Ending::Failed);
+    }
+
     /// The operation ended, once.
     pub(crate) fn end(&mut self, seq: Seq, ending: Ending) {
         let Some(passing) = self.0.take() else {

@@ -43,6 +43,8 @@ pub use program::{Boundary, Exit, Limits, Means, Output, Program, Signal, Stream
 const TEXTS_MAX: usize = 512;
 /// Bytes of all of them together.
 const TEXT_BYTES_MAX: usize = 32 << 10;
+/// What running a program is called in records.
+const PROCESS_RUN: &str = "process.run";
 /// Programs at a time, unless the embedding program says otherwise.
 const CHILDREN_MAX: usize = 64;
 /// Stack of a keeper.
@@ -252,7 +254,7 @@ pub enum ProgramsError {
 
 impl Operation for ProgramOperation {
     fn name(&self) -> &'static str {
-        "process.run"
+        PROCESS_RUN
     }
 
     fn accesses(&self) -> &[Access] {
@@ -332,7 +334,7 @@ impl Programs {
     /// [`Programs::run`] for programs that are not asynchronous: waits here.
     pub fn run_blocking(&self, subject: &Subject, program: Program) -> Result<Output, ProgramsError> {
         let name = program.path.clone();
-        let operation = ProgramOperation::read(program, &self.setting.options.folders)?;
+        let operation = self.read(subject, program)?;
         let permit =
             self.gate.admit(subject, operation).map_err(|denied| ProgramsError::denied(name, denied))?;
         let (tell, told) = mpsc::channel();
@@ -383,14 +385,27 @@ impl Programs {
         })
     }
 
+    /// What a program takes. One whose texts are none is on record like what is denied.
+    fn read(&self, subject: &Subject, program: Program) -> Result<ProgramOperation, ProgramsError> {
+        let name = program.path.clone();
+        ProgramOperation::read(program, &self.setting.options.folders).inspect_err(|error| {
+            let text = match error {
+                ProgramsError::Path { text, .. } => text,
+                _ => &name,
+            };
+            self.gate.refuse_text(subject, PROCESS_RUN, text, error);
+        })
+    }
+
     async fn admit_from_task(
         &self,
         subject: &Subject,
         program: Program,
     ) -> Result<Permit<ProgramOperation>, ProgramsError> {
-        let (name, setting) = (program.path.clone(), self.setting.clone());
-        // Where a name leads is read from the disk.
-        let read = move || ProgramOperation::read(program, &setting.options.folders);
+        let name = program.path.clone();
+        let (programs, who) = (self.clone(), subject.clone());
+        // Where a name leads is read from the disk, and what is refused is recorded there.
+        let read = move || programs.read(&who, program);
         let operation = tokio::task::spawn_blocking(read).await;
         let operation = operation.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let admitted = self.gate.admit_from_task(subject, operation).await;

@@ -71,6 +71,8 @@ pub(super) struct Course {
     ticket: Option<Ticket>,
     /// The first thing that went wrong.
     failure: Option<Failure>,
+    /// Bytes went where they stay, whatever goes wrong later.
+    has_moved: bool,
     shown: PathBuf,
     _slot: Slot,
 }
@@ -83,14 +85,14 @@ enum Failure {
 
 impl fmt::Debug for Course {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ticket: _, failure, shown, _slot: _ } = self;
+        let Self { ticket: _, failure, has_moved: _, shown, _slot: _ } = self;
         f.debug_struct("Course").field("failure", failure).field("shown", shown).finish_non_exhaustive()
     }
 }
 
 impl Course {
     pub(super) fn new(ticket: Ticket, shown: PathBuf, slot: Slot) -> Self {
-        Self { ticket: Some(ticket), failure: None, shown, _slot: slot }
+        Self { ticket: Some(ticket), failure: None, has_moved: false, shown, _slot: slot }
     }
 
     fn error(&self, failure: Failure) -> FsError {
@@ -139,8 +141,10 @@ impl Course {
     }
 
     fn say(&mut self, error: Option<&FsError>) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.say(error);
+        match (self.ticket.take(), error) {
+            (Some(ticket), Some(error)) if self.has_moved => ticket.say_in_part(error),
+            (Some(ticket), error) => ticket.say(error),
+            (None, _) => {}
         }
     }
 }
@@ -186,6 +190,7 @@ impl Read for FileReader {
         let got = self.course.note("read", outcome)?;
         self.at += got as u64;
         self.bytes_read += got as u64;
+        self.course.has_moved |= got > 0;
         self.has_ended |= got == 0;
         Ok(got)
     }
@@ -270,6 +275,7 @@ impl Write for FileWriter {
         let put = self.course.note("write", outcome)?;
         self.at += put as u64;
         self.bytes_written += put as u64;
+        self.course.has_moved |= put > 0 && !matches!(self.way, Way::Replacing(_));
         Ok(put)
     }
 

@@ -12,6 +12,7 @@ pub struct FileOperation {
     pub(super) target: FilePath,
     /// Where it comes to lie, for what has two paths.
     second: Option<FilePath>,
+    bytes_max: u64,
 }
 
 /// Why something was not done with a file.
@@ -75,6 +76,10 @@ impl Operation for FileOperation {
     fn accesses(&self) -> &[Access] {
         &self.accesses
     }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
 }
 
 impl FileOperation {
@@ -86,7 +91,7 @@ impl FileOperation {
 
     pub(super) fn of(name: &'static str, verbs: &[FileVerb], target: FilePath) -> Self {
         let accesses = verbs.iter().map(|verb| Access::File { verb: *verb, path: target.clone() }).collect();
-        Self { name, accesses, target, second: None }
+        Self { name, accesses, target, second: None, bytes_max: 0 }
     }
 
     pub(super) fn and(mut self, verbs: &[FileVerb], text: &str) -> Result<Self, FilesError> {
@@ -94,6 +99,11 @@ impl FileOperation {
         self.accesses.extend(second.accesses);
         self.second = Some(second.target);
         Ok(self)
+    }
+
+    /// The same, known to move so many bytes at most.
+    pub(super) fn of_bytes(self, bytes_max: u64) -> Self {
+        Self { bytes_max, ..self }
     }
 
     pub(super) fn second(&self) -> &FilePath {

@@ -138,7 +138,10 @@ impl<'w> Place<'w> {
         }
         let len = usize::try_from(seen.stx_size).map_err(|_| too_large())?;
         // With room for a byte more, so that a read that leaves it empty has met the end.
-        let mut bytes = Vec::with_capacity(len.saturating_add(1));
+        let mut bytes = Vec::new();
+        // The file's owner says how long it is, and a hole costs nothing.
+        let no_room = |_| self.fail("read", io::ErrorKind::OutOfMemory);
+        bytes.try_reserve_exact(len.saturating_add(1)).map_err(no_room)?;
         loop {
             let room = bytes.capacity() - bytes.len();
             match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
@@ -146,7 +149,7 @@ impl<'w> Place<'w> {
                 Ok(0) => return Ok(bytes),
                 Ok(got) if got < room && bytes.len() >= len => return Ok(bytes),
                 // It grows while it is read, or comes in pieces.
-                Ok(_) => bytes.reserve(1),
+                Ok(_) => bytes.try_reserve(1).map_err(no_room)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.fail("read", error)),
             }

@@ -2,6 +2,7 @@
 
 use super::{FileOperation, Files, FilesError, replace};
 use crate::access::{FileVerb, Subject};
+use crate::fs::FsError;
 use crate::gate::{Denied, Operation as _};
 
 /// Which step of [`Files::transform`] was not done, and why. The steps before it were.
@@ -23,8 +24,8 @@ pub enum TransformError<E> {
 }
 
 impl Files {
-    /// Reads a file of at most `bytes_max` bytes, makes other content of it, and puts that at a path, in place of a file that
-    /// has it. Both steps are decided before the first, each has its records, and one that is not reached says so. Takes `read`
+    /// Reads a file of at most `bytes_max` bytes, makes other content of it, of at most as many, and puts that at a path, in place
+    /// of a file that has it. Both steps are decided before the first, each has its records, and one that is not reached says so. Takes `read`
     /// of the one, `create` and `write` of the other.
     pub fn transform<E: std::error::Error>(
         &self,
@@ -35,9 +36,9 @@ impl Files {
         make: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>,
     ) -> Result<(), TransformError<E>> {
         let steps = || {
-            let read = FileOperation::new("fs.read", &[FileVerb::Read], from)?;
-            let write = FileOperation::new("fs.write", &[FileVerb::Create, FileVerb::Write], to)?;
-            Ok(vec![read, write])
+            let read = self.wanted(subject, "fs.read", &[FileVerb::Read], from)?;
+            let write = self.wanted(subject, "fs.write", &[FileVerb::Create, FileVerb::Write], to)?;
+            Ok(vec![read.of_bytes(bytes_max), write.of_bytes(bytes_max)])
         };
         let permits = self.gate.admit_all(subject, steps().map_err(TransformError::Refused)?);
         let permits = permits.map_err(|denied| {
@@ -64,7 +65,14 @@ impl Files {
                 return Err(error);
             }
         };
-        let written = write.perform(|operation| Ok(replace(self.place(&operation.target)?, &content)?));
+        let written = write.perform(|operation| {
+            let place = self.place(&operation.target)?;
+            // More than was counted when it was decided is not written.
+            if content.len() as u64 > bytes_max {
+                return Err(FsError::TooLarge { path: place.shown(), limit: bytes_max }.into());
+            }
+            Ok(replace(place, &content)?)
+        });
         written.map_err(TransformError::Write)
     }
 }

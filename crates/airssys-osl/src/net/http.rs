@@ -24,8 +24,10 @@ use crate::access::{NetVerb, Subject};
 
 use super::tls::Speaks;
 use super::url::{HttpUrl, Scheme, UrlError};
-use super::{Connection, NetError, Network};
+use super::{Connection, NetError, Network, after, without_credentials};
 
+/// What a request is called in records.
+const OPERATION: &str = "net.http";
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
 /// Bytes of all headers of one request.
@@ -257,7 +259,8 @@ impl HttpMethod {
 }
 
 impl HttpRequest {
-    /// A request without headers and body.
+    /// A request without headers and body. Nobody is named here, so a text that is no address is on no record; use
+    /// [`Http::request`] for texts that somebody gives.
     pub fn new(method: HttpMethod, url: &str) -> Result<Self, HttpError> {
         let url = HttpUrl::parse(url).map_err(HttpError::Url)?;
         Ok(Self { method, url, headers: HeaderMap::new(), header_bytes: 0, body: Bytes::new() })
@@ -373,6 +376,21 @@ impl Http {
         Self { network, limits }
     }
 
+    /// [`HttpRequest::new`] for somebody: a text that is no address is on record, without what may be secret in it.
+    pub async fn request(
+        &self,
+        subject: &Subject,
+        method: HttpMethod,
+        url: &str,
+    ) -> Result<HttpRequest, HttpError> {
+        let request = HttpRequest::new(method, url);
+        if let Err(HttpError::Url(why)) = &request {
+            let (text, why) = (without_credentials(url), why.to_string());
+            self.network.gate.refuse_text_from_task(subject, OPERATION, &text, why).await;
+        }
+        request
+    }
+
     /// Makes a request and returns when the head of its answer is there. Takes `connect` of the host and port, of each redirect
     /// anew.
     ///
@@ -383,12 +401,18 @@ impl Http {
         if len > max {
             return Err(HttpError::RequestTooLarge { len, max });
         }
-        let deadline = Instant::now() + self.limits.whole_timeout;
+        let deadline = after(self.limits.whole_timeout);
         loop {
             let end = request.url.end();
-            let what = (NetVerb::Connect, "net.http");
+            // What is sent and what may come back.
+            let bytes_max = (request.body.len() as u64).saturating_add(self.limits.body_bytes_max);
+            let what = (NetVerb::Connect, OPERATION, bytes_max);
             let addresses_max = self.network.limits.addresses_max;
-            let (permit, there) = self.network.reach(subject, what, &end, |_| true, addresses_max).await?;
+            let reached = self.network.reach(subject, what, &end, |_| true, addresses_max);
+            let Ok(reached) = timeout_at(deadline, reached).await else {
+                return Err(self.too_slow("reach", &request.url, self.limits.whole_timeout));
+            };
+            let (permit, there) = reached?;
             let response = permit
                 .perform_from_task(async |_| {
                     let exchange = self.exchange(&request, &there, deadline);
@@ -412,7 +436,17 @@ impl Http {
                 return Err(HttpError::RedirectsTooMany { end: end.to_string(), max });
             }
             hops += 1;
-            request = request.redirected(response.status, location)?;
+            request = match request.redirected(response.status, location) {
+                Ok(request) => request,
+                Err(error) => {
+                    // Where an answer leads is asked for in the name of who sent the request.
+                    let why = std::error::Error::source(&error)
+                        .map_or_else(|| error.to_string(), ToString::to_string);
+                    let text = without_credentials(location);
+                    self.network.gate.refuse_text_from_task(subject, OPERATION, &text, why).await;
+                    return Err(error);
+                }
+            };
         }
     }
 
@@ -447,7 +481,7 @@ impl Http {
             driven.drive(cx);
             response.as_mut().poll(cx)
         });
-        let head_deadline = (Instant::now() + self.limits.head_timeout).min(deadline);
+        let head_deadline = after(self.limits.head_timeout).min(deadline);
         let response = match timeout_at(head_deadline, response).await {
             Ok(response) => response.map_err(fail)?,
             Err(_) => {
@@ -530,11 +564,15 @@ impl HttpResponse {
         let end = || self.url.end().to_string();
         let body = &mut self.body;
         loop {
-            let deadline = body.deadline;
+            let (deadline, after) = (body.deadline, body.timeout);
+            let late = || HttpError::TimedOut { action: "read the answer of", end: end(), after };
+            // Asked first, as what is there already would not be waited for.
+            if Instant::now() >= deadline {
+                return Err(late());
+            }
             let frame = std::future::poll_fn(|cx| body.poll_frame(cx));
             let Ok(frame) = timeout_at(deadline, frame).await else {
-                let after = body.timeout;
-                return Err(HttpError::TimedOut { action: "read the answer of", end: end(), after });
+                return Err(late());
             };
             let frame = match frame {
                 None => return Ok(None),

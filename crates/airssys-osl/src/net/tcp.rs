@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::access::{Access, Host, NetVerb, Subject};
 
 use super::unix::SocketFile;
-use super::{End, NetError, Network, one_machine};
+use super::{End, NetError, Network, after, one_machine};
 
 /// Connections that wait to be accepted.
 pub(super) const BACKLOG: u32 = 128;
@@ -43,6 +43,7 @@ enum Stream {
 pub struct Listener {
     socket: Socket,
     accepted: Arc<Semaphore>,
+    _open: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl Network {
     ///
     /// Dropped half-way, what was opened is closed, and the log says that nobody knows what came of it.
     pub async fn connect(&self, subject: &Subject, end: &str) -> Result<Connection, NetError> {
-        let end = End::parse(end)?;
-        let what = (NetVerb::Connect, "net.connect");
+        let end = self.read(subject, "net.connect", End::parse(end)).await?;
+        let what = (NetVerb::Connect, "net.connect", 0);
         let max = self.limits.addresses_max;
         let (permit, there) = self.reach(subject, what, &end, |_| true, max).await?;
         permit
@@ -71,33 +72,34 @@ impl Network {
 
     /// Listens at `address:port`; port 0 is one that the system picks. Takes `listen`, of all ports of the address for port 0.
     pub async fn listen(&self, subject: &Subject, end: &str) -> Result<Listener, NetError> {
-        let (address, port) = End::parse_own(end)?;
+        let (address, port) = self.read(subject, "net.listen", End::parse_own(end)).await?;
         let access = Access::Net { verb: NetVerb::Listen, host: Host::of_address(address), port };
         let permit = self.admit(subject, "net.listen", vec![access]).await?;
         permit
             .perform_from_task(async |_| {
+                let open = self.open()?;
                 let address = SocketAddr::new(address, port.map_or(0, std::num::NonZero::get));
                 let socket = listen(address).map_err(|source| NetError::Io {
                     action: "listen at",
                     end: address.to_string(),
                     source,
                 })?;
-                Ok(self.listener(Socket::Tcp(socket)))
+                Ok(self.listener(Socket::Tcp(socket), open))
             })
             .await
     }
 
-    fn listener(&self, socket: Socket) -> Listener {
+    fn listener(&self, socket: Socket, open: OwnedSemaphorePermit) -> Listener {
         let max = self.limits.accepted_max.min(Semaphore::MAX_PERMITS);
-        Listener { socket, accepted: Arc::new(Semaphore::new(max)) }
+        Listener { socket, accepted: Arc::new(Semaphore::new(max)), _open: open }
     }
 
-    pub(super) fn listener_of_file(&self, socket: SocketFile) -> Listener {
-        self.listener(Socket::Unix(socket))
+    pub(super) fn listener_of_file(&self, socket: SocketFile, open: OwnedSemaphorePermit) -> Listener {
+        self.listener(Socket::Unix(socket), open)
     }
 
     pub(super) fn connect_deadline(&self) -> Instant {
-        Instant::now() + self.limits.connect_timeout
+        after(self.limits.connect_timeout)
     }
 
     /// Connects to the first of these addresses that answers. Each gets its share of the time that is left.

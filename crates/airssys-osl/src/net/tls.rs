@@ -102,8 +102,8 @@ impl Network {
     ///
     /// Dropped half-way, what was opened is closed, and the log says that nobody knows what came of it.
     pub async fn connect_tls(&self, subject: &Subject, end: &str) -> Result<Connection, NetError> {
-        let end = End::parse(end)?;
-        let what = (NetVerb::Connect, "net.connect-tls");
+        let end = self.read(subject, "net.connect-tls", End::parse(end)).await?;
+        let what = (NetVerb::Connect, "net.connect-tls", 0);
         let max = self.limits.addresses_max;
         let (permit, there) = self.reach(subject, what, &end, |_| true, max).await?;
         permit

@@ -28,7 +28,7 @@ impl Network {
     /// Binds a socket for datagrams to `address:port`; port 0 is one that the system picks. Takes `bind`, of all ports of the
     /// address for port 0. What is sent takes `send` each time.
     pub async fn bind(&self, subject: &Subject, end: &str) -> Result<Datagrams, NetError> {
-        let (address, port) = End::parse_own(end)?;
+        let (address, port) = self.read(subject, "net.bind", End::parse_own(end)).await?;
         let access = Access::Net { verb: NetVerb::Bind, host: Host::of_address(address), port };
         let permit = self.admit(subject, "net.bind", vec![access]).await?;
         permit
@@ -73,12 +73,13 @@ impl Datagrams {
     ///
     /// Dropped half-way, the datagram may have been sent; the log says that nobody knows.
     pub async fn send(&self, to: &str, bytes: &[u8]) -> Result<(), NetError> {
-        let end = End::parse(to)?;
+        let end = self.network.read(&self.subject, "net.send", End::parse(to)).await?;
         let max = self.network.limits.datagram_bytes_max;
         if bytes.len() > max {
             return Err(NetError::TooLarge { len: bytes.len(), max });
         }
-        let (what, is_v6) = ((NetVerb::Send, "net.send"), self.address.is_ipv6());
+        let what = (NetVerb::Send, "net.send", bytes.len() as u64);
+        let is_v6 = self.address.is_ipv6();
         let fits = move |address: IpAddr| address.is_ipv6() == is_v6;
         let (permit, there) = self.network.reach(&self.subject, what, &end, fits, 1).await?;
         permit

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
@@ -35,8 +36,9 @@ impl Network {
     ///
     /// Dropped half-way, what was opened is closed, and the log says that nobody knows what came of it.
     pub async fn connect_unix(&self, subject: &Subject, path: &str) -> Result<Connection, NetError> {
-        let (path, access) = read(path, UnixVerb::Connect)?;
-        let permit = self.admit(subject, "net.unix-connect", vec![access]).await?;
+        let what = "net.unix-connect";
+        let (path, access) = self.read(subject, what, read(path, UnixVerb::Connect)).await?;
+        let permit = self.admit(subject, what, vec![access]).await?;
         permit
             .perform_from_task(async |_| {
                 let open = self.open()?;
@@ -44,10 +46,19 @@ impl Network {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let socket = rustix::fs::openat(&folder, name, flags, Mode::empty())
                     .map_err(|error| self.failed("open", &path, error.into()))?;
-                let stat =
-                    rustix::fs::fstat(&socket).map_err(|error| self.failed("open", &path, error.into()))?;
-                if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+                let fail = |error: Errno| self.failed("open", &path, error.into());
+                let seen = beneath::look(&socket, "").map_err(fail)?;
+                if beneath::kind(&seen) != FileType::Socket {
                     return Err(NetError::NotASocket { path: path.clone() });
+                }
+                // One that lies elsewhere too, or was mounted here, is not what a rule for this folder is about.
+                let root = self.root(&path)?;
+                if seen.stx_nlink > 1 {
+                    let path = root.path_of(path.path.as_path());
+                    return Err(FsError::HardLinked { path, links: seen.stx_nlink.into() }.into());
+                }
+                if beneath::stays(&seen, root.mounts()).is_err() {
+                    return Err(FsError::Mounted { path: root.path_of(path.path.as_path()) }.into());
                 }
                 // By the descriptor: whatever has the name by now is not looked at.
                 let limit = self.limits.connect_timeout;
@@ -68,17 +79,20 @@ impl Network {
 
     /// Listens at `root:path`, where nothing is yet, for processes of the same user. Takes `unix-listen`.
     pub async fn listen_unix(&self, subject: &Subject, path: &str) -> Result<Listener, NetError> {
-        let (path, access) = read(path, UnixVerb::Listen)?;
-        let permit = self.admit(subject, "net.unix-listen", vec![access]).await?;
+        let what = "net.unix-listen";
+        let (path, access) = self.read(subject, what, read(path, UnixVerb::Listen)).await?;
+        let permit = self.admit(subject, what, vec![access]).await?;
         permit
             .perform_from_task(async |_| {
+                let open = self.open()?;
                 let (folder, name) = place(self.root(&path)?, &path.path)?;
                 let name = name.to_owned();
                 let fail = |source| NetError::Io { action: "listen at", end: path.to_string(), source };
                 let socket = listen(&folder, &name).map_err(fail)?;
                 let stat = stat(&folder, &name).map_err(fail)?;
                 let identity = identity(&stat);
-                Ok(self.listener_of_file(SocketFile { socket, folder, name, identity, path: path.clone() }))
+                let file = SocketFile { socket, folder, name, identity, path: path.clone() };
+                Ok(self.listener_of_file(file, open))
             })
             .await
     }

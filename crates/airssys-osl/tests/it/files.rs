@@ -5,7 +5,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use airssys_osl::audit::{AuditOptions, Durability};
-use airssys_osl::{Entry, Files, FilesError, FsError, Gate, Kind, Name, Root, Subject, TreeBounds};
+use airssys_osl::{
+    Entry, Files, FilesError, FsError, Gate, Kind, Layer, Name, Quota, QuotaOptions, Root, Subject,
+    TransformError, TreeBounds,
+};
 
 use crate::audit::{gate_by, records};
 
@@ -308,7 +311,7 @@ fn a13_what_is_denied_answers_alike_whether_it_is_there_or_not() {
     assert!(matches!(files.read(tool, "gone:a", 1), Err(FilesError::NoRoot { .. })));
 }
 
-/// That none of these is a path, and nobody was asked.
+/// That none of these is a path, that nothing is done, and that each attempt is one record.
 #[track_caller]
 fn are_no_paths(paths: &[&str]) {
     let world = World::new();
@@ -325,11 +328,27 @@ fn are_no_paths(paths: &[&str]) {
             files.open_replace(tool, path, 1).map(drop),
             files.rename(tool, "d:out/b", path),
             files.link(tool, "d:out/b", path),
+            files.temporary(tool, &format!("{path}/.."), 1).map(drop),
+            files.transform(tool, "d:in/a", path, 8, Ok::<_, std::fmt::Error>).map_err(|error| match error {
+                TransformError::Refused(error) => error,
+                other => panic!("{other:?}"),
+            }),
         ] {
             assert!(matches!(outcome, Err(FilesError::Path { .. })), "{path:?}: {outcome:?}");
         }
     }
-    assert_eq!(world.records().len(), 0);
+    let records = world.records();
+    assert_eq!(records.len(), paths.len() * 12, "one record each");
+    for (record, path) in records.iter().zip(paths.iter().flat_map(|path| [path; 12])) {
+        assert_eq!((&record["kind"], &record["subject"]), (&"denial".into(), &"tool".into()), "{record}");
+        assert_eq!(record["accesses"], serde_json::json!([]));
+        let shown: String = path.chars().take(40).flat_map(char::escape_debug).collect();
+        assert!(record["denied"].as_str().unwrap().contains(&shown), "{record}");
+        assert!(record["denied"].as_str().unwrap().chars().count() < 300, "{record}");
+        assert!(!record["rule"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(records[0]["operation"], "fs.read");
+    assert!(fs::read_dir(world.at("root/out")).unwrap().count() == 1, "nothing came to be");
 }
 
 #[test]
@@ -563,4 +582,132 @@ fn b5_a_link_is_made_where_both_ends_allow_it_and_nothing_here_follows_it() {
     }
     assert!(matches!(failed(world.read("d:in/chain0/x")), FsError::NotAFile { kind: "link", .. }));
     world.denies(|world| world.files.read_link(&world.tool, "d:in/secret/l"));
+}
+
+#[test]
+fn a_storm_of_texts_that_are_no_paths_is_counted() {
+    let world = World::prompt();
+    for _ in 0..150 {
+        assert!(matches!(world.read("d:../x"), Err(FilesError::Path { .. })));
+    }
+    let World { folder, gate, files, tool: _ } = world;
+    drop((gate, files));
+    let records = records(&folder.path().join("log"));
+    let full = records.iter().filter(|record| record["kind"] == "denial").count();
+    let counted: u64 = records.iter().filter_map(|record| record["count"].as_u64()).sum();
+    assert_eq!((full, counted), (100, 50));
+}
+
+#[test]
+fn a_file_of_holes_that_no_memory_holds_is_an_error() {
+    // A file system without a bound on files below that of the system's numbers.
+    let folder = match tempfile::tempdir_in("/dev/shm") {
+        Ok(folder) => folder,
+        Err(error) => return println!("NOT TESTED HERE: there is no file system in memory: {error}"),
+    };
+    fs::File::create(folder.path().join("holes")).unwrap().set_len(1 << 62).unwrap();
+    let log = tempfile::tempdir().unwrap();
+    let gate = gate_by(POLICY, &log.path().join("log"), AuditOptions::default());
+    let policy = "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nfiles = [\"d:**\"]";
+    gate.replace_policy(airssys_osl::Policy::parse(policy, "policy.toml").unwrap());
+    let root = Root::open(folder.path()).unwrap();
+    assert!(matches!(root.read("holes".as_ref(), u64::MAX), Err(FsError::Io { action: "read", .. })));
+    let files = Files::new(gate, [(Name::parse("d").unwrap(), root)]);
+    let outcome = failed(files.read(&Subject::parse("tool").unwrap(), "d:holes", u64::MAX));
+    assert!(matches!(outcome, FsError::Io { action: "read", .. }), "{outcome:?}");
+}
+
+/// What a subject has had of a quota of so many bytes.
+fn counted(world: &World, bytes_max: u64) -> (Files, Quota) {
+    let quota = Quota::new(QuotaOptions { bytes_max, ..QuotaOptions::default() });
+    let gate = world.gate.with_layers([Layer::Quota(quota.clone())]);
+    let root = Root::open(&world.at("root")).unwrap();
+    (Files::new(gate, [(Name::parse("d").unwrap(), root)]), quota)
+}
+
+#[test]
+fn g12_every_way_to_move_bytes_counts_those_it_may_move_before_it_moves_any() {
+    let world = World::new();
+    fs::write(world.at("root/out/b"), "beta").unwrap();
+    type Way = fn(&Files, &Subject, u64) -> Result<(), FilesError>;
+    let ways: [(&str, u64, Way); 10] = [
+        ("read", 1, |files, tool, max| files.read(tool, "d:in/a", max).map(drop)),
+        ("write", 1, |files, tool, max| files.write(tool, "d:out/c", &vec![b'x'; max as usize])),
+        ("append", 1, |files, tool, max| files.append(tool, "d:out/b", &vec![b'x'; max as usize])),
+        ("copy", 1, |files, tool, max| files.copy(tool, "d:in/a", "d:out/copy", max)),
+        ("open-read", 1, |files, tool, max| {
+            files.open_read(tool, "d:in/a", max)?.finish().map(drop).map_err(Into::into)
+        }),
+        ("open-replace", 1, |files, tool, max| {
+            files.open_replace(tool, "d:out/new", max)?.finish().map(drop).map_err(Into::into)
+        }),
+        ("open-write", 1, |files, tool, max| {
+            files.open_write(tool, "d:out/b", max)?.finish().map(drop).map_err(Into::into)
+        }),
+        ("open-append", 1, |files, tool, max| {
+            files.open_append(tool, "d:out/b", max)?.finish().map(drop).map_err(Into::into)
+        }),
+        ("temporary", 1, |files, tool, max| files.temporary(tool, "d:out", max).map(drop)),
+        ("transform", 2, |files, tool, max| {
+            files.transform(tool, "d:in/a", "d:out/made", max, Ok::<_, std::fmt::Error>).map_err(|error| {
+                match error {
+                    TransformError::Refused(error) => error,
+                    other => panic!("{other:?}"),
+                }
+            })
+        }),
+    ];
+    for (name, times, way) in ways {
+        let (files, quota) = counted(&world, 100);
+        is_denied(way(&files, &world.tool, 100 / times + 1));
+        assert_eq!(quota.usage(&world.tool).bytes, 0, "{name}: nothing was moved");
+        way(&files, &world.tool, 100 / times).unwrap();
+        assert_eq!(quota.usage(&world.tool).bytes, 100, "{name}");
+        is_denied(files.read(&world.tool, "d:in/a", 1));
+    }
+}
+
+#[test]
+fn g12_what_was_written_before_a_failure_is_not_refunded() {
+    use std::io::Write as _;
+    let world = World::new();
+    fs::write(world.at("root/out/b"), "").unwrap();
+    let (files, quota) = counted(&world, 30);
+    for _ in 0..3 {
+        let mut file = files.open_append(&world.tool, "d:out/b", 10).unwrap();
+        file.write_all(&[b'x'; 10]).unwrap();
+        file.write_all(b"x").unwrap_err();
+        drop(file);
+    }
+    is_denied(files.open_append(&world.tool, "d:out/b", 10));
+    assert_eq!((world.text("root/out/b").len(), quota.usage(&world.tool).bytes), (30, 30));
+    assert_eq!(world.records().iter().filter(|record| record["outcome"] == "failed").count(), 3);
+    // What replaces a file leaves nothing when it fails, and costs nothing.
+    let (files, quota) = counted(&world, 10);
+    let mut file = files.open_replace(&world.tool, "d:out/b", 10).unwrap();
+    file.write_all(&[b'y'; 10]).unwrap();
+    file.write_all(b"y").unwrap_err();
+    drop(file);
+    assert_eq!((world.text("root/out/b").len(), quota.usage(&world.tool).bytes), (30, 0));
+}
+
+#[test]
+fn what_is_made_of_a_file_is_no_longer_than_was_counted() {
+    let world = World::new();
+    let make = |len| {
+        world
+            .files
+            .transform(&world.tool, "d:in/a", "d:out/made", 8, |_| Ok::<_, std::fmt::Error>(vec![b'x'; len]))
+    };
+    let outcome = make(9);
+    assert!(
+        matches!(
+            &outcome,
+            Err(TransformError::Write(FilesError::Failed(FsError::TooLarge { limit: 8, .. })))
+        ),
+        "{outcome:?}"
+    );
+    assert!(!world.at("root/out/made").exists());
+    make(8).unwrap();
+    assert_eq!(world.text("root/out/made").len(), 8);
 }

@@ -136,7 +136,13 @@ fn names_that_are_none_are_refused_before_anything_is_asked() {
             assert!(matches!(refused, Err(MachineError::Name { .. })), "{name}: {refused:?}");
         }
     }
-    assert_eq!(world.records(), [serde_json::Value::Null; 0]);
+    let records = world.records();
+    assert_eq!(records.len(), 14, "each attempt is one record");
+    for (index, record) in records.iter().enumerate() {
+        let operation = ["host.secret", "host.variable"][index % 2];
+        assert_eq!((&record["kind"], &record["operation"]), (&"denial".into(), &operation.into()));
+    }
+    assert_eq!(records[2]["denied"], "the text `../key`");
 }
 
 #[test]

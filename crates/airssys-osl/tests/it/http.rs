@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_osl::{
-    AddressKind, HostError, Http, HttpError, HttpLimits, HttpMethod, HttpRequest, HttpResponse, HttpUrl,
-    NetError, NetLimits, Policy, Redirects, UrlError,
+    AddressKind, HostError, HostName, Http, HttpError, HttpLimits, HttpMethod, HttpRequest, HttpResponse,
+    HttpUrl, Layer, NetError, NetLimits, Network, Policy, Quota, QuotaOptions, Redirects, Resolver, UrlError,
 };
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::audit::records;
 use crate::net::{Far, World, policy};
 
 /// Long enough that only a hang reaches it.
@@ -203,9 +204,12 @@ async fn e7_a_redirect_to_another_scheme_or_to_no_place_is_an_error() {
     ] {
         let server = Server::new(move |_| Answer::to(302, location)).await;
         let end = format!("a.test:{}", server.port());
-        let error = get(&world(&[&end]), &format!("http://{end}/")).await.unwrap_err();
+        let world = world(&[&end]);
+        let error = get(&world, &format!("http://{end}/")).await.unwrap_err();
         assert!(matches!(error, HttpError::Redirect { .. }), "{location}: {error:?}");
         assert_eq!(server.heard().len(), 1);
+        let told = world.told();
+        assert_eq!(told.iter().filter(|(kind, _)| kind == "denial").count(), 1, "{location}: {told:?}");
     }
     for head in ["", "Location: /a\r\nLocation: /b\r\n", "Location: /\u{fc}\r\n"] {
         let answer = format!("HTTP/1.1 302 Elsewhere\r\n{head}Content-Length: 0\r\n\r\n");
@@ -372,7 +376,7 @@ async fn e9_who_is_asked_is_who_is_connected_to() {
 
 #[tokio::test]
 async fn e10_an_address_that_programs_read_differently_is_no_address() {
-    let world = world(&["*.test:*"]);
+    let (world, mut asked) = (world(&["*.test:*"]), 0);
     for (url, expected) in [
         ("http://a.test@b.test/", UrlError::Credentials),
         ("http://user:password@a.test/", UrlError::Credentials),
@@ -402,17 +406,107 @@ async fn e10_an_address_that_programs_read_differently_is_no_address() {
         ("a.test", UrlError::Scheme),
         (" http://a.test/", UrlError::Character { found: ' ' }),
     ] {
-        match HttpRequest::get(url) {
-            Err(HttpError::Url(source)) => assert_eq!(source, expected, "{url:?}"),
-            other => panic!("{url:?}: {other:?}"),
+        let http = Http::new(world.network.clone(), HttpLimits::default());
+        for asked in [HttpRequest::get(url), http.request(&world.tool, HttpMethod::Get, url).await] {
+            match asked {
+                Err(HttpError::Url(source)) => assert_eq!(source, expected, "{url:?}"),
+                other => panic!("{url:?}: {other:?}"),
+            }
         }
+        let told = world.told();
+        asked += 1;
+        assert_eq!(told.len(), asked, "{url:?}: one record of what somebody asked for");
+        assert_eq!(told[asked - 1], ("denial".to_owned(), expected.to_string()));
     }
+    let shown: Vec<String> = records(&world.folder.path().join("log"))
+        .iter()
+        .map(|record| record["denied"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(shown.iter().all(|shown| !shown.contains("password")), "{shown:?}");
+    assert_eq!(
+        shown[..3],
+        ["the text `http://…@b.test/`", "the text `http://…@a.test/`", "the text `http://a.test/…`"]
+    );
     let error = HttpRequest::get("http://user:password@a.test/").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("password"), "{error:?}");
     let long = |len: usize| format!("http://a.test/{}", "x".repeat(len - 14));
     assert!(HttpUrl::parse(&long(8192)).is_ok());
     assert_eq!(HttpUrl::parse(&long(8193)), Err(UrlError::TooLong));
-    assert_eq!((world.asked(), world.told().len()), (0, 0));
+    assert_eq!((world.asked(), world.told().len()), (0, asked));
+}
+
+#[tokio::test]
+async fn e10_a_refused_address_shows_its_host_and_no_password_token_or_path() {
+    let world = world(&["*.test:*"]);
+    let http = Http::new(world.network.clone(), HttpLimits::default());
+    for (url, expected) in [
+        ("http://me:hunter2@a.test:80/x?token=hunter2", "http://…@a.test:80/…"),
+        ("http://me:hunter2/@a.test/", "http://…@/…"),
+        ("http://me:hunter2\\@a.test/", "http://…@/…"),
+        ("http://a.test/hunter2 @b.test", "http://a.test/…"),
+        ("http://a.test?hunter2=1 2", "http://a.test/…"),
+        ("me:hunter2@a.test", "…@a.test"),
+    ] {
+        http.request(&world.tool, HttpMethod::Get, url).await.unwrap_err();
+        let records = records(&world.folder.path().join("log"));
+        let record = records.last().unwrap();
+        assert_eq!(record["denied"], format!("the text `{expected}`"), "{url}");
+        assert!(!record.to_string().contains("hunter2"), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn e19_a_body_that_came_in_time_is_not_read_late() {
+    let server = Server::new(|_| Answer::ok("body")).await;
+    let end = format!("a.test:{}", server.port());
+    let world = world(&[&end]);
+    let limits = HttpLimits { whole_timeout: Duration::from_secs(3), ..HttpLimits::default() };
+    let request = || HttpRequest::get(&format!("http://{end}/")).unwrap();
+    // A machine that is too slow for the head is tried again.
+    let mut response = loop {
+        match send(&world, limits, request()).await {
+            Ok(response) => break response,
+            Err(HttpError::TimedOut { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    tokio::time::sleep(limits.whole_timeout).await;
+    let late = response.chunk().await;
+    assert!(matches!(late, Err(HttpError::TimedOut { .. })), "{late:?}");
+    let limits =
+        HttpLimits { head_timeout: Duration::MAX, whole_timeout: Duration::MAX, ..HttpLimits::default() };
+    assert_eq!(send(&world, limits, request()).await.unwrap().read(4).await.unwrap(), b"body");
+}
+
+#[tokio::test]
+async fn e19_looking_a_name_up_counts_for_the_time_of_all() {
+    let world = World::asking(&leave(&["a.test:80"]), |_| {
+        std::thread::sleep(Duration::from_secs(3));
+        Ok(vec![])
+    });
+    let short = Duration::from_millis(200);
+    let limits = HttpLimits { whole_timeout: short, ..HttpLimits::default() };
+    let error = send(&world, limits, HttpRequest::get("http://a.test/").unwrap()).await.unwrap_err();
+    assert!(matches!(error, HttpError::TimedOut { after, .. } if after == short), "{error:?}");
+}
+
+#[tokio::test]
+async fn g12_a_request_counts_with_what_it_sends_and_what_may_come_back() {
+    let server = Server::new(|_| Answer::ok("four")).await;
+    let end = format!("a.test:{}", server.port());
+    let world = world(&[&end]);
+    let quota = Quota::new(QuotaOptions { bytes_max: 10, ..QuotaOptions::default() });
+    let gate = world.gate.with_layers([Layer::Quota(quota.clone())]);
+    let names = [(HostName::parse("a.test").unwrap(), vec!["127.0.0.1".parse().unwrap()])];
+    let network = Network::new(gate).with_resolver(Resolver::fixed(names));
+    let http = Http::new(network, HttpLimits { body_bytes_max: 4, ..HttpLimits::default() });
+    let request =
+        |len| HttpRequest::new(HttpMethod::Post, &format!("http://{end}/")).unwrap().body(vec![b'x'; len]);
+    is_denied(http.send(&world.tool, request(7)).await);
+    assert_eq!(server.heard().len(), 0);
+    http.send(&world.tool, request(6)).await.unwrap();
+    assert_eq!((quota.usage(&world.tool).bytes, server.heard().len()), (10, 1));
+    is_denied(http.send(&world.tool, request(0)).await);
 }
 
 proptest! {
@@ -611,6 +705,31 @@ async fn e19_who_dawdles_is_cut_off() {
     let body = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
     let error = answered(Answer::Drips(body.into(), "z".into(), pause), limits).await.1.unwrap_err();
     assert!(matches!(error, HttpError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn e19_who_announces_an_answer_for_ever_or_never_ends_one_is_cut_off() {
+    let short = Duration::from_millis(300);
+    let limits = HttpLimits { head_timeout: short, ..HttpLimits::default() };
+    // As fast as may be, so that there is always something to read.
+    let hints =
+        Answer::Drips(Vec::new(), "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100).into(), Duration::ZERO);
+    let error = answered(hints, limits).await.1.unwrap_err();
+    assert!(matches!(error, HttpError::TimedOut { after, .. } if after == short), "{error:?}");
+    let trailers = Answer::Drips(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n".into(),
+        "X-Trailer: more\r\n".repeat(100).into(),
+        Duration::ZERO,
+    );
+    let error = answered(trailers, HttpLimits::default()).await.1.unwrap_err();
+    assert!(matches!(error, HttpError::Talk { .. }), "{error:?}");
+    let extensions = Answer::Drips(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;".into(),
+        "more".repeat(100).into(),
+        Duration::ZERO,
+    );
+    let error = answered(extensions, HttpLimits::default()).await.1.unwrap_err();
+    assert!(matches!(error, HttpError::Talk { .. }), "{error:?}");
 }
 
 #[tokio::test]

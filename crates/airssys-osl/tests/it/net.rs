@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use airssys_osl::audit::AuditOptions;
 use airssys_osl::{
-    Connection, EndError, Gate, HostError, HostName, NetError, NetLimits, Network, Policy, Resolver, Subject,
+    Connection, EndError, Gate, HostError, HostName, Layer, Name, NetError, NetLimits, Network, Policy,
+    Quota, QuotaOptions, Resolver, Root, Subject,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -46,7 +47,7 @@ impl World {
         })
     }
 
-    fn asking(
+    pub(crate) fn asking(
         rules: &str,
         ask: impl Fn(&HostName) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) -> Self {
@@ -186,7 +187,10 @@ async fn e1_an_address_written_strangely_is_nowhere() {
         let error = world.connect(format!("{host}:{}", far.port())).await.unwrap_err();
         assert!(matches!(error, NetError::End { source: EndError::Host(_), .. }), "{host}: {error:?}");
     }
-    assert_eq!((far.count(), world.asked(), world.told().len()), (0, 0, 0));
+    assert_eq!((far.count(), world.asked()), (0, 0));
+    let told = world.told();
+    assert_eq!(told.len(), 8, "each attempt is one record");
+    assert!(told.iter().all(|(kind, why)| kind == "denial" && why.contains("address")), "{told:?}");
     world.connect(format!("127.0.0.1:{}", far.port())).await.unwrap();
     assert_eq!(far.count(), 1);
 }
@@ -600,7 +604,75 @@ async fn e18_whatever_is_no_host_and_port_is_nothing_to_connect_to() {
         let error = world.connect(end).await.unwrap_err();
         assert!(matches!(error, NetError::End { .. }), "{end}: {error:?}");
     }
-    assert_eq!((world.asked(), world.told().len()), (0, 0));
+    assert_eq!((world.asked(), world.told().len()), (0, 18));
+    assert!(world.told().iter().all(|(kind, _)| kind == "denial"));
+}
+
+#[tokio::test]
+async fn what_names_no_end_is_one_record_whoever_asks_and_shows_no_password() {
+    let world = World::new("[[subject.allow]]\nbind = [\"127.0.0.1:*\"]", &[]);
+    let (network, tool) = (&world.network, &world.tool);
+    let datagrams = network.bind(tool, "127.0.0.1:0").await.unwrap();
+    let before = world.told().len();
+    let bad = "user:hunter2@127.1:80";
+    network.connect(tool, bad).await.unwrap_err();
+    network.listen(tool, bad).await.unwrap_err();
+    network.bind(tool, bad).await.unwrap_err();
+    datagrams.send(bad, b"x").await.unwrap_err();
+    network.resolve(tool, bad).await.unwrap_err();
+    #[cfg(feature = "tls")]
+    network.connect_tls(tool, bad).await.unwrap_err();
+    network.connect_unix(tool, "d:../sock").await.unwrap_err();
+    network.listen_unix(tool, "d:../sock").await.unwrap_err();
+    let records = records(&world.folder.path().join("log")).split_off(before);
+    assert_eq!(records.len(), if cfg!(feature = "tls") { 8 } else { 7 });
+    for record in records {
+        assert_eq!(record["kind"], "denial");
+        let denied = record["denied"].as_str().unwrap();
+        assert!(denied.contains("…@127.1:80") || denied.contains("d:../sock"), "{record}");
+        assert!(!record.to_string().contains("hunter2"), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn no_time_is_so_long_that_it_cannot_be_waited_for() {
+    let far = Far::new();
+    let end = format!("127.0.0.1:{}", far.port());
+    let world = World::new(&format!("[[subject.allow]]\nconnect = [\"{end}\"]"), &[]);
+    let limits =
+        NetLimits { connect_timeout: Duration::MAX, lookup_timeout: Duration::MAX, ..NetLimits::default() };
+    world.network.clone().with_limits(limits).connect(&world.tool, &end).await.unwrap();
+}
+
+#[tokio::test]
+async fn g12_a_datagram_counts_with_its_bytes() {
+    let to = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let end = to.local_addr().unwrap().to_string();
+    let rules = format!("[[subject.allow]]\nsend = [\"{end}\"]\n[[subject.allow]]\nbind = [\"127.0.0.1:*\"]");
+    let world = World::new(&rules, &[]);
+    let quota = Quota::new(QuotaOptions { bytes_max: 10, ..QuotaOptions::default() });
+    let network = Network::new(world.gate.with_layers([Layer::Quota(quota.clone())]));
+    let socket = network.bind(&world.tool, "127.0.0.1:0").await.unwrap();
+    is_denied(socket.send(&end, &[0; 11]).await);
+    socket.send(&end, &[0; 10]).await.unwrap();
+    is_denied(socket.send(&end, &[0; 1]).await);
+    assert_eq!(quota.usage(&world.tool).bytes, 10);
+}
+
+#[tokio::test]
+async fn g7_listeners_are_bounded_like_all_that_is_open() {
+    let world =
+        World::new("[[subject.allow]]\nlisten = [\"127.0.0.1:*\"]\n[[subject.allow]]\nunix = [\"d:*\"]", &[]);
+    let root = Root::open(world.folder.path()).unwrap();
+    let limits = NetLimits { open_max: 1, ..NetLimits::default() };
+    let network = world.network.clone().with_limits(limits).with_roots([(Name::parse("d").unwrap(), root)]);
+    let one = network.listen(&world.tool, "127.0.0.1:0").await.unwrap();
+    let outcome = network.listen(&world.tool, "127.0.0.1:0").await;
+    assert!(matches!(outcome, Err(NetError::Full { open_max: 1 })), "{outcome:?}");
+    assert!(matches!(network.listen_unix(&world.tool, "d:sock").await, Err(NetError::Full { .. })));
+    assert!(!world.folder.path().join("sock").exists());
+    drop(one);
+    network.listen_unix(&world.tool, "d:sock").await.unwrap();
 }
 
 #[tokio::test]

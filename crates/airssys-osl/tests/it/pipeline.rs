@@ -750,7 +750,8 @@ fn a_transformation_reads_makes_and_writes_through_the_gate() {
     assert!(!world.folder.path().join("root/out/b").exists());
     drop(files);
     let records = world.records();
-    assert_eq!(records.len(), 16, "each step has its two records");
+    assert_eq!(records.len(), 17, "each step has its two records, and what is no path has one");
+    assert_eq!((&records[16]["kind"], &records[16]["operation"]), (&"denial".into(), &"fs.write".into()));
     assert_eq!(records[7]["error"], "it was withdrawn before it began");
 }
 

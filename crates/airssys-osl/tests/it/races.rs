@@ -230,7 +230,7 @@ fn b7_nothing_that_was_planted_under_a_temporary_name_is_written_to() {
 
 /// Runs on a thread with mounts of its own, and says so if the machine does not allow it.
 #[allow(clippy::print_stdout, reason = "whoever reads what the tests say should know what they did not do")]
-fn with_own_mounts<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+pub(crate) fn with_own_mounts<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let ran = scope.spawn(|| match own_mounts() {
             Ok(()) => Some(work()),

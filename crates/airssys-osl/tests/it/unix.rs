@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::audit::gate_by;
 use crate::net::{World, is_denied, policy};
+use crate::races::with_own_mounts;
 
 /// A root with a socket in it that counts who comes.
 fn sockets(world: &World) -> (std::path::PathBuf, std::os::unix::net::UnixListener, Network, Files) {
@@ -80,6 +81,38 @@ async fn a16_a_socket_is_reached_by_its_own_right_and_by_no_link() {
     is_denied(network.connect_unix(tool, "e:in/docker.sock").await);
     is_denied(network.connect_unix(tool, "d:in/.hidden").await);
     assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn a8_a_socket_with_another_name_somewhere_is_not_reached() {
+    let world = World::new("[[subject.allow]]\nunix = [\"d:in/*\"]", &[]);
+    let (base, listener, network, _) = sockets(&world);
+    std::fs::rename(base.join("in/docker.sock"), world.folder.path().join("docker.sock")).unwrap();
+    std::fs::hard_link(world.folder.path().join("docker.sock"), base.join("in/mine")).unwrap();
+    let outcome = network.connect_unix(&world.tool, "d:in/mine").await;
+    assert!(matches!(outcome, Err(NetError::Fs(FsError::HardLinked { links: 2, .. }))), "{outcome:?}");
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn b8_a_socket_that_was_mounted_into_a_root_is_reached_only_if_that_was_said() {
+    with_own_mounts(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new("[[subject.allow]]\nunix = [\"d:in/*\"]", &[]);
+            let (base, listener, network, _) = sockets(&world);
+            std::fs::rename(base.join("in/docker.sock"), world.folder.path().join("docker.sock")).unwrap();
+            std::fs::write(base.join("in/mine"), "").unwrap();
+            rustix::mount::mount_bind(world.folder.path().join("docker.sock"), base.join("in/mine")).unwrap();
+            let outcome = network.connect_unix(&world.tool, "d:in/mine").await;
+            assert!(matches!(outcome, Err(NetError::Fs(FsError::Mounted { .. }))), "{outcome:?}");
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            let root = Root::open(&base).unwrap().with_mounts();
+            let network = network.with_roots([(Name::parse("d").unwrap(), root)]);
+            network.connect_unix(&world.tool, "d:in/mine").await.unwrap();
+            rustix::mount::unmount(base.join("in/mine"), rustix::mount::UnmountFlags::DETACH).unwrap();
+        });
+    });
 }
 
 #[tokio::test]

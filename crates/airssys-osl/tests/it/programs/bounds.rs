@@ -303,6 +303,16 @@ fn f20_texts_that_the_system_cannot_take_are_refused_before_it_is_asked() {
     assert!(matches!(world.run(cat().args(vec!["x"; 100_000])), Err(ProgramsError::TooLarge { .. })));
     assert!(matches!(world.run(cat().args(vec!["x"; 513])), Err(ProgramsError::TooLarge { len: 513, .. })));
     let most = sh("echo $#").args(vec!["x"; 510]);
-    assert_eq!(world.says(most).trim(), "509");
     assert!(matches!(world.run(Program::new("")), Err(ProgramsError::Path { .. })));
+    let told = world.told();
+    assert_eq!(told.len(), 9, "each attempt is one record");
+    assert!(told.iter().all(|(kind, _)| kind == "denial"));
+    let shown: Vec<serde_json::Value> =
+        records(&world.at_path("log")).into_iter().map(|record| record["denied"].clone()).collect();
+    assert_eq!(shown[2], "the text `/bin/cat\\0x`");
+    assert_eq!(shown[3], "the text `d:in\\0`");
+    assert_eq!(world.says(most).trim(), "509");
+    let outcome = runtime().block_on(world.programs.run(&world.tool, Program::new("../sh")));
+    assert!(matches!(outcome, Err(ProgramsError::Path { .. })));
+    assert_eq!(world.told().len(), 12, "two of the one that ran");
 }
