@@ -212,9 +212,9 @@ impl AuditLog {
         self.0.head()
     }
 
-    /// Whether those who record do not wait for the disk, as long as it works.
+    /// Whether who records now does not wait for the disk, because nobody does as long as it works, and it does.
     pub(crate) fn is_prompt(&self) -> bool {
-        self.0.durability() == Durability::Async
+        self.0.is_prompt()
     }
 
     /// Counts a record that could not be written and whose teller cannot undo what it is about.

@@ -18,6 +18,8 @@ pub(crate) const REDACTED: &str = "<redacted>";
 const FIELDS_MAX: usize = 16;
 /// Characters of one field: it may come from whoever is watched.
 const FIELD_CHARS_MAX: usize = 1024;
+/// Characters of one field that are looked through for secrets.
+const MASKED_CHARS_MAX: usize = 16 * 1024;
 
 /// Takes the fields of an operation, for its record: 16 of them, of 1,024 characters each. Of a name that is said twice the
 /// first value counts.
@@ -47,14 +49,25 @@ impl<'r> Fields<'r> {
         if self.redactions.hide(name) {
             return self.redacted(name);
         }
-        let mut shown = Cut { text: String::new(), room: FIELD_CHARS_MAX };
-        if write!(shown, "{value}").is_err() {
-            shown.text.push('…');
+        let is_masked = !self.redactions.is_empty();
+        let room = if is_masked { MASKED_CHARS_MAX } else { FIELD_CHARS_MAX };
+        let mut cut = Cut { text: String::new(), room };
+        let mut is_cut = write!(cut, "{value}").is_err();
+        let mut shown = cut.text;
+        if is_masked {
+            if is_cut {
+                // What shows that the last word is a secret may lie behind its end.
+                shown.truncate(shown.rfind(char::is_whitespace).unwrap_or(0));
+            }
+            shown = self.redactions.mask(&shown).into_owned();
         }
-        let shown = match self.redactions.mask(&shown.text) {
-            Cow::Borrowed(_) => shown.text,
-            Cow::Owned(masked) => masked,
-        };
+        if let Some((end, _)) = shown.char_indices().nth(FIELD_CHARS_MAX) {
+            shown.truncate(end);
+            is_cut = true;
+        }
+        if is_cut {
+            shown.push('…');
+        }
         self.push(name, shown);
     }
 

@@ -18,11 +18,13 @@ use crate::policy::{
 };
 
 /// Accesses of one operation.
-const ACCESSES_MAX: usize = 1024;
+pub(crate) const ACCESSES_MAX: usize = 1024;
 /// Operations of one batch.
 const BATCH_MAX: usize = 1024;
 /// Characters of a refused text that a record keeps; whoever is watched chooses how many there are.
 const TEXT_CHARS_MAX: usize = 256;
+/// What came of an operation that was permitted and given back.
+const WITHDRAWN: &str = "it was withdrawn before it began";
 
 /// Something that is done to the system, or by a user's own means, with all accesses that it makes.
 ///
@@ -462,68 +464,71 @@ impl Gate {
         subject: &Subject,
         mut operations: Vec<O>,
     ) -> Result<Vec<Permit<O>>, Box<Denied<Vec<O>>>> {
-        let current = self.0.policy.load();
-        let mut passed = Vec::with_capacity(operations.len().min(BATCH_MAX));
-        match self.judge_all(&current, subject, &mut operations, &mut passed) {
-            Ok(allowed) => self.permit_all(subject, operations, passed, allowed),
-            Err((place, index, why)) => {
-                let (operation, len) = (&operations[place], Some(operations.len()));
-                let refused = Refused { policy: &current.label, index, why };
-                let (access, why) =
-                    self.record_denial(subject, operation, operation.accesses(), refused, len);
-                Err(Box::new(Denied { operation: operations, access, why }))
+        match self.ticket_all(subject, &mut operations) {
+            Ok(tickets) => {
+                let permits = operations.into_iter().zip(tickets);
+                Ok(permits.map(|(operation, ticket)| Permit { operation, ticket }).collect())
             }
+            Err((access, why)) => Err(Box::new(Denied { operation: operations, access, why })),
         }
     }
 
-    /// The rules that allow each operation, or the place of the first that is not, that of its access, and why.
-    fn judge_all<'p, O: Operation>(
+    /// The open ends of the records of a batch, one for each operation, or what is denied of it and why.
+    fn ticket_all<O: Operation>(
         &self,
-        current: &'p Generation,
         subject: &Subject,
         operations: &mut [O],
-        passed: &mut Vec<Passed>,
-    ) -> Result<Vec<Allowed<'p>>, (usize, usize, Refusal)> {
+    ) -> Result<Vec<Ticket>, (Denial, Refusal)> {
         let len = operations.len();
-        if len > BATCH_MAX {
-            return Err((BATCH_MAX, 0, Refusal::Batch { len, max: BATCH_MAX }));
-        }
-        for (place, operation) in operations.iter_mut().enumerate() {
-            let through = pipeline::pass(self.1.as_ref(), subject, operation);
-            passed.push(through.map_err(|refusal| (place, 0, refusal.into()))?);
-        }
-        let judged = operations.iter().enumerate().map(|(place, operation)| {
-            self.judge(current, subject, operation.accesses())
-                .map_err(|(index, rule)| (place, index, refusal(&current.policy, rule)))
-        });
-        judged.collect()
-    }
-
-    fn permit_all<O: Operation>(
-        &self,
-        subject: &Subject,
-        operations: Vec<O>,
-        passed: Vec<Passed>,
-        allowed: Vec<Allowed<'_>>,
-    ) -> Result<Vec<Permit<O>>, Box<Denied<Vec<O>>>> {
-        let mut permits: Vec<Permit<O>> = Vec::with_capacity(operations.len());
-        let mut rest = operations.into_iter().zip(passed.into_iter().zip(allowed));
-        while let Some((operation, (passed, allowed))) = rest.next() {
-            match self.record_intent(subject, &operation, operation.accesses(), &passed, &allowed) {
-                Ok(of) => {
-                    let ticket = Ticket { log: self.0.log.clone(), of, is_said: false, passed };
-                    permits.push(Permit { operation, ticket });
-                }
+        let deny = |operation: &O, accesses: &[Access], refused: Refused<'_>| {
+            self.record_denial(subject, operation, accesses, refused, Some(len))
+        };
+        let passed = self.pass_all(subject, operations);
+        // Only now: what is in use when the layers are past is what decides.
+        let current = self.0.policy.load();
+        let passed = passed.map_err(|(place, why)| {
+            let refused = Refused { policy: &current.label, index: 0, why };
+            deny(&operations[place], operations[place].accesses(), refused)
+        })?;
+        // Asked for once, so that what is decided is what is recorded.
+        let asked: Vec<(&O, &[Access])> =
+            operations.iter().map(|operation| (operation, operation.accesses())).collect();
+        let judge = |&(operation, accesses): &(&O, &'_ [Access])| {
+            self.judge(&current, subject, accesses).map_err(|(index, rule)| {
+                let why = refusal(&current.policy, rule);
+                deny(operation, accesses, Refused { policy: &current.label, index, why })
+            })
+        };
+        let allowed: Vec<Allowed<'_>> = asked.iter().map(judge).collect::<Result<_, _>>()?;
+        let mut tickets: Vec<Ticket> = Vec::with_capacity(len);
+        for ((operation, accesses), (passed, allowed)) in
+            asked.into_iter().zip(passed.into_iter().zip(allowed))
+        {
+            match self.record_intent(subject, operation, accesses, &passed, &allowed) {
+                Ok(of) => tickets.push(Ticket { log: self.0.log.clone(), of, is_said: false, passed }),
                 Err(error) => {
-                    let access = self.denial(&operation, operation.accesses(), 0);
-                    let withdrawn = permits.into_iter().map(Permit::withdraw);
-                    let all = withdrawn.chain([operation]).chain(rest.map(|(operation, _)| operation));
-                    let why = Refusal::Log(error);
-                    return Err(Box::new(Denied { operation: all.collect(), access, why }));
+                    tickets.into_iter().for_each(|ticket| ticket.say(Some(&WITHDRAWN)));
+                    return Err((self.denial(operation, accesses, 0), Refusal::Log(error)));
                 }
             }
         }
-        Ok(permits)
+        Ok(tickets)
+    }
+
+    /// Hands all operations of a batch through the layers, or says which of them one did not pass on.
+    fn pass_all<O: Operation>(
+        &self,
+        subject: &Subject,
+        operations: &mut [O],
+    ) -> Result<Vec<Passed>, (usize, Refusal)> {
+        let len = operations.len();
+        if len > BATCH_MAX {
+            return Err((BATCH_MAX, Refusal::Batch { len, max: BATCH_MAX }));
+        }
+        let pass = |(place, operation): (usize, &mut O)| {
+            pipeline::pass(self.1.as_ref(), subject, operation).map_err(|refusal| (place, refusal.into()))
+        };
+        operations.iter_mut().enumerate().map(pass).collect()
     }
 }
 
@@ -606,7 +611,7 @@ impl<O> Permit<O> {
     /// Gives the operation back without performing it. The log says so.
     pub fn withdraw(self) -> O {
         let (operation, ticket) = self.begin();
-        ticket.say(Some(&"it was withdrawn before it began"));
+        ticket.say(Some(&WITHDRAWN));
         operation
     }
 }
@@ -632,22 +637,22 @@ impl Ticket {
 
     /// It was done, or failed for this reason.
     pub fn say<E: fmt::Display>(mut self, error: Option<&E>) {
-        self.is_said = true;
         let Some(error) = error else {
+            self.is_said = true;
             return self.end(Outcome::Done, Ending::Done);
         };
-        match self.passed.masked(error) {
-            Some(masked) => self.end(Outcome::Failed(&masked), Ending::Failed),
-            None => self.end(Outcome::Failed(error), Ending::Failed),
-        }
+        // Anybody's code, which may panic: then nothing was said, and the end is unknown.
+        let shown = self.passed.masked(error);
+        self.is_said = true;
+        self.end(Outcome::Failed(&shown), Ending::Failed);
     }
 
     /// It failed for this reason after a part of it was done, so a quota does not get back what was counted.
     pub(crate) fn say_in_part<E: fmt::Display>(mut self, error: &E) {
+        // Anybody's code, which may panic: then nothing was said, and the end is unknown.
+        let shown = self.passed.masked(error);
         self.is_said = true;
-        let masked = self.passed.masked(error);
-        let shown: &dyn fmt::Display = masked.as_ref().map_or(error, |masked| masked);
-        self.record(Outcome::Failed(shown));
+        self.record(Outcome::Failed(&shown));
         self.passed.end_in_part(self.of);
     }
 

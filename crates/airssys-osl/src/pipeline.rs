@@ -312,10 +312,9 @@ impl Passed {
         Redactions(self.0.as_ref().map_or(&[], |passing| &passing.layers))
     }
 
-    /// The error of an effect as the record shows it, if that is not what it says.
-    pub(crate) fn masked(&self, error: &dyn fmt::Display) -> Option<String> {
-        let redactions = self.redactions();
-        (!redactions.is_empty()).then(|| redactions.mask(&error.to_string()).into_owned())
+    /// The error of an effect as the record shows it.
+    pub(crate) fn masked(&self, error: &dyn fmt::Display) -> String {
+        self.redactions().mask(&error.to_string()).into_owned()
     }
 
     /// The operation failed after a part of it was done: nothing is refunded.

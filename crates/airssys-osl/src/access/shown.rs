@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Access, FilePath, FileVerb, Name, RelPath};
+use crate::fields::REDACTED;
+
+use super::{Access, FilePath, FileVerb, Name, RelPath, UnixVerb};
 
 impl Access {
     /// The access that is shown as this text, as it stands in a record. `None` if none is: whoever wrote it had something else
@@ -15,10 +17,16 @@ impl Access {
 
 fn read(text: &str) -> Option<Access> {
     let (word, rest) = text.split_once(' ')?;
-    if let Some(verb) = FileVerb::of_word(word) {
+    let path = || {
         let (root, path) = rest.split_once(':')?;
         let path = RelPath::parse(&plain(path)?).ok()?;
-        return Some(Access::File { verb, path: FilePath { root: Name::parse(root).ok()?, path } });
+        Some(FilePath { root: Name::parse(root).ok()?, path })
+    };
+    if let Some(verb) = FileVerb::of_word(word) {
+        return Some(Access::File { verb, path: path()? });
+    }
+    if let Some(verb) = UnixVerb::of_word(word) {
+        return Some(Access::Unix { verb, path: path()? });
     }
     if word != "run" {
         return Access::parse(text).ok();
@@ -40,6 +48,9 @@ fn read(text: &str) -> Option<Access> {
         args.push(Arc::from(plain(&quoted[..end])?));
         left = &quoted[end + 1..];
     }
+    // What was hidden cannot be told from what is shown, and is not what was wanted.
+    let is_hidden = args.iter().any(|arg: &Arc<str>| arg.contains(REDACTED));
+    (!is_hidden).then_some(())?;
     Some(Access::Run { program: plain(program)?.into(), args })
 }
 
@@ -79,8 +90,10 @@ mod tests {
             path in "([a'\"\\\\ \u{301}\n\u{202e}ä*?]{1,5}/){0,2}[a'\"\\\\ \u{301}\n\u{7f}]{1,5}",
             args in prop::collection::vec("[a \"'\\\\\n\u{301}\u{202e}-]{0,5}", 0..4),
         ) {
-            let file = Access::parse(&format!("read d:{path}")).expect("it is a path");
-            prop_assert_eq!(Access::of_record(&file.to_string()), Some(file));
+            for verb in ["read", "unix-connect", "unix-listen"] {
+                let file = Access::parse(&format!("{verb} d:{path}")).expect("it is a path");
+                prop_assert_eq!(Access::of_record(&file.to_string()), Some(file));
+            }
             let args = args.into_iter().map(std::sync::Arc::from).collect();
             let run = Access::Run { program: "/bin/a \"b".into(), args };
             prop_assert_eq!(Access::of_record(&run.to_string()), Some(run));

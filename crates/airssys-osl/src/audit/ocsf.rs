@@ -4,7 +4,7 @@
 //! Activity (4003), all else that somebody accesses API Activity (6003), and what the log says of itself Base Event (0). A record
 //! of an operation with several accesses is one event for each of them, told apart by `metadata.uid`. The same record is
 //! always the same event. What came of an operation is an event of the class of the operation if its intent is among the
-//! 4,096 newest that are open.
+//! 4,096 newest that are open, and they take 32 MiB at most.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,16 @@ use super::{Record, Seq};
 
 /// Intents that wait for their outcome.
 const OPEN_MAX: usize = 4_096;
+/// Bytes of their lines together.
+const OPEN_BYTES_MAX: usize = 32 << 20;
+/// Bytes of what one record repeats in its events. A record that would repeat more says it in the first of them.
+const REPEATED_BYTES_MAX: usize = 8 << 20;
 
 /// Turns records into events, in the order of the log.
 #[derive(Debug, Default)]
 pub struct Export {
     open: BTreeMap<Seq, Record>,
+    open_bytes: usize,
 }
 
 /// What an event is about.
@@ -41,14 +46,19 @@ impl Export {
             _ => (0, 0, 1),
         };
         if matches!(record.kind(), "intent" | "observed") {
-            if self.open.len() >= OPEN_MAX {
-                self.open.pop_first();
+            self.open_bytes += record.line().len();
+            if let Some(same) = self.open.insert(record.seq(), record.clone()) {
+                self.open_bytes -= same.line().len();
             }
-            self.open.insert(record.seq(), record.clone());
+            while self.open.len() > OPEN_MAX || self.open_bytes > OPEN_BYTES_MAX {
+                let Some((_, oldest)) = self.open.pop_first() else { break };
+                self.open_bytes -= oldest.line().len();
+            }
         }
         let of = (record.kind() == "outcome")
             .then(|| record.number("of").and_then(|of| self.open.remove(&of)))
             .flatten();
+        self.open_bytes -= of.as_ref().map_or(0, |of| of.line().len());
         let about = of.as_ref().unwrap_or(record);
         let (status, detail) = match record.text("outcome") {
             Some("done") => (1, None),
@@ -60,6 +70,8 @@ impl Export {
         let classes: Vec<Class> = about.accesses().map(Class::of).collect();
         let classes = if classes.is_empty() { vec![Class::base(record)] } else { classes };
         let parts = classes.len();
+        let unmapped = unmapped(record);
+        let repeats = unmapped.to_string().len().saturating_mul(parts) <= REPEATED_BYTES_MAX;
         let event = |(index, class): (usize, Class)| {
             let mut event = Map::new();
             let mut put = |key: &str, value: Value| drop(event.insert(key.to_owned(), value));
@@ -96,7 +108,9 @@ impl Export {
                 metadata["correlation_uid"] = of.to_string().into();
             }
             put("metadata", metadata);
-            put("unmapped", unmapped(record));
+            if index == 0 || repeats {
+                put("unmapped", unmapped.clone());
+            }
             class.about.into_iter().for_each(|(key, value)| put(key, value));
             Value::Object(event)
         };

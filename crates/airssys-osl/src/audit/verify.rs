@@ -74,7 +74,8 @@ pub struct Sound {
     pub first: Seq,
     /// Its newest record.
     pub head: Head,
-    /// The newest record that a checkpoint of the key vouches for, and with it all before; none without a key.
+    /// The newest record that a checkpoint of the key vouches for, and with it all before; not the checkpoint itself, of which
+    /// only the signature is the key's. None without a key.
     pub signed: Option<Seq>,
     /// How often the time of day went another way than the clock that only goes forward, by a second or more: somebody set it.
     pub clock_steps: u64,
@@ -138,7 +139,8 @@ impl Reading {
         if let Some(seq) = unsigned {
             return at_end(seq, Flaw::Unsigned);
         }
-        let signed = self.signed.map(|(head, _)| head.seq);
+        // Whoever holds no key can still write another checkpoint around the same signature.
+        let signed = self.signed.map(|(head, _)| head.seq - 1);
         Ok(Sound { first: tail.first, head: tail.head, signed, clock_steps: self.clock_steps })
     }
 

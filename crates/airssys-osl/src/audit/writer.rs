@@ -99,8 +99,13 @@ struct Current {
 }
 
 impl Writer {
-    pub(super) fn durability(&self) -> Durability {
-        self.durability
+    /// Whether who records now does not wait for the disk.
+    pub(super) fn is_prompt(&self) -> bool {
+        if self.durability != Durability::Async {
+            return false;
+        }
+        let state = self.shared.lock();
+        !state.is_failing && state.waiting.len() <= WAITING_BYTES_MAX
     }
 
     pub(super) fn open(
@@ -156,11 +161,13 @@ impl Writer {
 
     /// Records a denial, or counts it if there were many.
     pub(super) fn record_denial(&self, subject: &Subject, draft: &Draft) -> Result<Seq, AuditError> {
-        let mut state = self.shared.lock();
+        let mut state = self.room(self.shared.lock())?;
         // What cannot be written soon is not counted either: whoever asks learns that the log does not work.
         if !state.is_failing && !state.is_over && !state.is_closing {
             let now = uptime();
             state.finish_storms(Some(now));
+            // Before the denial has its number, which others of the kind will name.
+            state.confess()?;
             let head = state.taken;
             if let Fate::Counted(of) = state.storms.meet(subject, draft, &head, now) {
                 self.shared.work.notify_one();
@@ -174,13 +181,16 @@ impl Writer {
         self.record_in(self.shared.lock(), draft)
     }
 
-    fn record_in<'s>(&'s self, mut state: MutexGuard<'s, State>, draft: &Draft) -> Result<Seq, AuditError> {
+    /// Waits until there is room for one record more.
+    fn room<'s>(&self, mut state: MutexGuard<'s, State>) -> Result<MutexGuard<'s, State>, AuditError> {
         while state.waiting.len() > WAITING_BYTES_MAX && !state.is_over {
             state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.is_over {
-            return Err(AuditError::WriterGone);
-        }
+        if state.is_over { Err(AuditError::WriterGone) } else { Ok(state) }
+    }
+
+    fn record_in<'s>(&'s self, state: MutexGuard<'s, State>, draft: &Draft) -> Result<Seq, AuditError> {
+        let mut state = self.room(state)?;
         state.confess()?;
         state.take(draft)?;
         let (seq, batch) = (state.taken.seq, state.batch.clone());

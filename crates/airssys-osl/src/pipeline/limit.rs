@@ -13,6 +13,10 @@ use governor::{Quota as Rate, RateLimiter};
 
 use crate::access::Subject;
 
+/// Longest time for one more: a hundred years.
+const EVERY_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// Longest time in which as many come again as are permitted at once; fewer are where it would be longer.
+const TIME_MAX: Duration = EVERY_MAX;
 /// Subjects that are counted at a time.
 const SUBJECTS_MAX: usize = 10_000;
 
@@ -58,7 +62,7 @@ pub enum LimitError {
 
 impl RateLimit {
     /// At most `burst` operations at once, and one more after each `every`, for each of 10,000 subjects. An `every` of no time
-    /// counts as a nanosecond.
+    /// counts as a nanosecond, and where all of a burst would take more than a hundred years to come again fewer are permitted.
     pub fn new(burst: NonZeroU32, every: Duration) -> Self {
         Self::for_subjects(burst, every, SUBJECTS_MAX)
     }
@@ -66,7 +70,10 @@ impl RateLimit {
     /// As [`RateLimit::new`], for this many subjects at a time: one more is refused until another has been quiet for so long
     /// that its count is as new.
     pub fn for_subjects(burst: NonZeroU32, every: Duration, subjects_max: usize) -> Self {
-        let every = every.max(Duration::from_nanos(1));
+        let every = every.clamp(Duration::from_nanos(1), EVERY_MAX);
+        // The time in which all of them come again is counted in 64 bits of nanoseconds.
+        let fit = u64::try_from(TIME_MAX.as_nanos() / every.as_nanos()).unwrap_or(u64::MAX);
+        let burst = u32::try_from(fit).ok().and_then(NonZeroU32::new).map_or(burst, |fit| burst.min(fit));
         let rate = Rate::with_period(every).expect("the time is not zero").allow_burst(burst);
         let buckets = Mutex::default();
         Self(Arc::new(Shared { rate, began: Instant::now(), subjects_max, buckets }))

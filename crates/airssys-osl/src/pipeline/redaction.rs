@@ -69,6 +69,16 @@ impl<'l> Redactions<'l> {
         if option.is_some_and(|option| self.hide(option.trim_start_matches('-'))) {
             return Some(Cow::Borrowed(REDACTED));
         }
+        // All of the value of an option, with the spaces in it: where it ends is where the argument does.
+        let (name, sign) = match argument.find(['=', ':']) {
+            Some(at) => (&argument[..at], Some(at)),
+            None => (argument, None),
+        };
+        if let Some(at) = sign.filter(|at| argument[*at..].starts_with('='))
+            && self.hide(name.trim_start_matches('-'))
+        {
+            return Some(Cow::Owned(format!("{}{REDACTED}", &argument[..=at])));
+        }
         let mut shown = None;
         for redaction in self.all() {
             let text = shown.as_deref().unwrap_or(argument);
@@ -117,30 +127,52 @@ fn mask_named(text: &str, name: &str) -> Option<String> {
         let (begin, end) = (from + found, from + found + name.len());
         from = end;
         let is_whole = !lower[..begin].chars().next_back().is_some_and(char::is_alphanumeric);
-        let value = match text[end..].chars().next() {
-            // To the next parameter, or the next word.
-            Some('=') => &text[end + 1..],
-            // A header, whose value may have spaces.
-            Some(':') => &text[end + 1..],
-            Some(_) | None => continue,
-        };
-        if !is_whole {
+        // `"name": "value"` as well; the backslash is of a quote within quotes.
+        let behind = text[end..].trim_start_matches(['\\', '"', '\'']).trim_start_matches([' ', '\t']);
+        let sign = text.len() - behind.len();
+        if !is_whole || !behind.starts_with(['=', ':']) {
             continue;
         }
-        let is_header = text[end..].starts_with(':');
-        let ends = |c: char| match is_header {
-            true => matches!(c, '\r' | '\n'),
-            false => c == '&' || c.is_whitespace(),
+        let is_header = behind.starts_with(':');
+        let value = behind[1..].trim_start_matches([' ', '\t']);
+        let spaces = behind.len() - 1 - value.len();
+        // What is far behind an `=` is the next word.
+        let (value, spaces) = match is_header || spaces == 0 || value.starts_with(['\\', '"', '\'']) {
+            true => (value, spaces),
+            false => (&behind[1..], 0),
         };
-        let len = value.find(ends).unwrap_or(value.len());
-        shown.push_str(&text[copied..=end]);
+        // To the end of the quotes; of a header, of the line; to the next parameter, or the next word.
+        let len = quoted_len(value).unwrap_or_else(|| {
+            let ends = |c: char| match is_header {
+                true => matches!(c, '\r' | '\n'),
+                false => c == '&' || c.is_whitespace(),
+            };
+            value.find(ends).unwrap_or(value.len())
+        });
+        shown.push_str(&text[copied..=sign]);
         shown.push_str(if is_header { " " } else { "" });
         shown.push_str(REDACTED);
-        copied = end + 1 + len;
+        copied = sign + 1 + spaces + len;
         from = copied;
     }
     (copied > 0).then(|| {
         shown.push_str(&text[copied..]);
         shown
     })
+}
+
+/// The length of a text in quotes at the beginning, with them: up to the same quote, with as many backslashes before it. All
+/// that there is, if it does not come. `None` if no quote is there.
+fn quoted_len(text: &str) -> Option<usize> {
+    let slashes = text.bytes().take_while(|byte| *byte == b'\\').count();
+    let quote = *text.as_bytes().get(slashes).filter(|byte| matches!(byte, b'"' | b'\''))?;
+    let mut before = 0;
+    for (at, byte) in text.bytes().enumerate().skip(slashes + 1) {
+        match byte {
+            b'\\' => before += 1,
+            byte if byte == quote && before == slashes => return Some(at + 1),
+            _ => before = 0,
+        }
+    }
+    Some(text.len())
 }

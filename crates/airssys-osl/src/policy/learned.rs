@@ -1,8 +1,10 @@
 //! A policy that allows what somebody was seen to need, and nothing else.
 //!
 //! Each access becomes a pattern of its own characters. Files of one folder may be drawn together to `folder/*`, when they are
-//! many and the same was done to each; that, and nothing else, allows more than was seen. The same accesses give the same text,
-//! in whatever order they came.
+//! many and the same was done to each, and that allows more than was seen. So does what no rule can tell apart: a name stands
+//! for whatever public address it leads to, and once it led to a private one for those as well; an own end whose port the
+//! system picks stands for all ports of its address. Nothing else does. The same accesses give the same text, in whatever
+//! order they came.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::{Access, Subject};
 use crate::audit::{Record, Seq};
+use crate::gate::ACCESSES_MAX;
 
 use super::{Decision, Effect, Policy};
 
@@ -84,8 +85,12 @@ impl<'p> Replay<'p> {
         };
         let accesses: Option<Vec<Access>> = record.accesses().map(Access::of_record).collect();
         let subject = record.text("subject").and_then(|subject| Subject::parse(subject).ok());
-        let (Some(subject), Some(accesses)) = (subject, accesses.filter(|accesses| !accesses.is_empty()))
-        else {
+        // What is denied for another reason than a policy's is denied by every policy.
+        let is_decided = was_allowed
+            || record.kind() == "observed"
+            || record.text("rule").is_some_and(|rule| rule == NO_RULE || rule.starts_with(DENIES));
+        let accesses = accesses.filter(|accesses| is_decided && (1..=ACCESSES_MAX).contains(&accesses.len()));
+        let (Some(subject), Some(accesses)) = (subject, accesses) else {
             self.unknown += count;
             return;
         };
@@ -146,7 +151,8 @@ impl<'p> Replay<'p> {
         self.unlisted
     }
 
-    /// How many operations the log does not say enough about to decide anew.
+    /// How many operations were not decided anew: the log does not say enough about them, as something of it is hidden or too
+    /// long, or it was no policy that denied them, but a layer or a bound.
     pub fn unknown(&self) -> u64 {
         self.unknown
     }
@@ -154,6 +160,8 @@ impl<'p> Replay<'p> {
 
 /// What a record says where no rule decided.
 const NO_RULE: &str = "no rule allows it";
+/// How a rule that denies is shown.
+const DENIES: &str = "deny ";
 
 impl Policy {
     /// Which rules the subjects have by the other policy and not by this one, and the other way around, sorted. Rules are

@@ -11,7 +11,19 @@ use syn::{FnArg, ImplItem, Item, ReturnType, Signature, Visibility};
 
 /// Types that only an operation behind the gate makes: nothing public makes one without a value to make it from, and no
 /// descriptor comes out of one.
-const HELD: &[&str] = &["FileReader", "FileWriter", "Permit", "TemporaryFile", "Ticket", "Watch"];
+const HELD: &[&str] = &[
+    "Connection",
+    "Datagrams",
+    "FileReader",
+    "FileWriter",
+    "HttpResponse",
+    "Listener",
+    "Permit",
+    "Running",
+    "TemporaryFile",
+    "Ticket",
+    "Watch",
+];
 
 /// What has effects and asks no gate, with the reason. `Type::*` is all of a type; a function of none has the name of its room.
 const UNGATED: &[(&str, &str)] = &[
@@ -20,7 +32,7 @@ const UNGATED: &[(&str, &str)] = &[
         "ControlListener::*",
         "the runtime's own socket, which the program opens for its user and holds as a value",
     ),
-    ("net::connect", "the user's own command speaks to the runtime; no subject is asked for"),
+    ("control::connect", "the user's own command speaks to the runtime; no subject is asked for"),
     ("FileLock::*", "within a folder that the program holds as a value"),
     ("Input::*", "what the user named on the command line"),
     ("Lines::*", "of an input or a root that the program holds as a value"),
@@ -40,6 +52,20 @@ const UNGATED: &[(&str, &str)] = &[
     ("PolicyWatch::*", "as `PolicyFile`"),
     ("Secrets::*", "a folder that the program holds as a value, from which the gated `Machine` reads"),
     ("Blocking::*", "a thread for whoever has none; what it waits for asks by itself"),
+    (
+        "Confinement::new",
+        "opens what is in roots that the program holds as values, to compile rules; takes rights from nobody yet",
+    ),
+    ("Confinement::of_files", "as `Confinement::new`, in the roots of `Files`"),
+    ("Confinement::with_libraries", "opens the fixed folders of the system's libraries, to compile rules"),
+    ("Confinement::with_folder", "a folder that the program holds as a value"),
+    (
+        "Confinement::must_not_reach",
+        "looks at the numbers of a folder that the program holds as a value, and of those above",
+    ),
+    ("Confinement::report", "puts up the wall around a thread of its own; takes rights and gives none"),
+    ("Confinement::apply_to_thread", "takes rights from the program itself, and gives none"),
+    ("Confinement::apply_to_process", "as `Confinement::apply_to_thread`"),
 ];
 
 /// What does nothing to the system, or only by way of something that is in this file.
@@ -49,6 +75,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "AccessLike::*",
     "AddressKind::*",
     "AuditLog::head",
+    "Confinement::gaps",
+    "Confinement::with_unix_sockets",
     "Decision::*",
     "DocumentError::*",
     "Export::*",
@@ -70,21 +98,33 @@ const WITHOUT_EFFECT: &[&str] = &[
     "Gate::policy",
     "Gate::replace_policy",
     "Gate::with_layers",
+    "Gap::*",
     "GrantChange::*",
     "Head::*",
     "Host::*",
     "HostName::*",
+    "Http::new",
+    "HttpMethod::*",
+    "HttpRequest::*",
+    "HttpUrl::*",
     "Layer::*",
     "Learner::*",
     "Located::*",
     "Machine::new",
     "Name::*",
+    "Network::new",
+    "Network::with_limits",
+    "Network::with_resolver",
+    "Network::with_roots",
+    "Network::with_trust",
     "Pattern::*",
     "Pipeline::gate",
     "Pipeline::new",
     "Policy::*",
     "Prepared::*",
     "Problem::*",
+    "Program::*",
+    "Programs::new",
     "Query::*",
     "Quota::*",
     "RateLimit::*",
@@ -93,11 +133,14 @@ const WITHOUT_EFFECT: &[&str] = &[
     "Refused::*",
     "RelPath::*",
     "Replay::*",
+    "Report::*",
     "Reservation::*",
+    "Resolver::*",
     "Rule::*",
     "Secret::*",
     "Section::*",
     "Subject::*",
+    "Trust::*",
     "document::bytes_text",
     "document::quoted",
     "document::read",
@@ -132,6 +175,9 @@ const REACH: &[&str] = &[
     "tokio::fs::",
     "tokio::net::",
     "tokio::process::",
+    "landlock::",
+    "seccompiler::",
+    "std::os::fd::",
 ];
 
 /// One public function, or a private one that a public one may go through.
@@ -155,6 +201,10 @@ struct Sources {
     traits: BTreeSet<(String, String)>,
     /// For each file what it calls by a short name and reaches the system through.
     reaches: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Imports that hide what is called.
+    globs: Vec<String>,
+    /// Fields of structs that anybody may fill in, as `Type.field`.
+    open_fields: BTreeSet<(String, String)>,
 }
 
 impl Function {
@@ -211,6 +261,12 @@ impl Sources {
                     self.traits.insert((name, of));
                 }
                 Item::Struct(item) => {
+                    for field in &item.fields {
+                        let name = field.ident.as_ref().map_or_else(|| "0".to_owned(), ToString::to_string);
+                        if matches!(field.vis, Visibility::Public(_)) {
+                            self.open_fields.insert((item.ident.to_string(), name));
+                        }
+                    }
                     let derives = item.attrs.iter().map(tight).filter(|text| text.starts_with("#[derive("));
                     if derives.into_iter().any(|text| text.contains("Clone")) {
                         self.traits.insert(("Clone".to_owned(), item.ident.to_string()));
@@ -223,8 +279,9 @@ impl Sources {
                     }
                 }
                 Item::Use(item) => {
-                    let mut names = BTreeSet::new();
-                    imports(&item.tree, "", &mut names);
+                    let (mut names, mut globs) = (BTreeSet::new(), Vec::new());
+                    imports(&item.tree, "", &mut names, &mut globs);
+                    self.globs.extend(globs.iter().map(|glob| format!("{} ({})", glob, file.display())));
                     self.reaches.entry(file.to_owned()).or_default().extend(names);
                 }
                 _ => {}
@@ -253,19 +310,34 @@ impl Sources {
         self.functions.iter().filter(|function| function.is_public)
     }
 
-    /// Whether it asks the gate, or gives itself to one of its own that does.
+    /// Whether it asks the gate, or gives itself to one of its own that does; a wish for its own `admit` alone is none, so
+    /// what is called so has to ask in turn.
     fn is_gated(&self, function: &Function) -> bool {
-        let is_directly = |function: &Function| {
-            function.body.contains(".admit(")
-                || function.body.contains(".admit_all(")
-                || function.body.contains(".admit_from_task(")
-                || function.takes.contains(":Permit<")
-        };
+        self.asks(function, &mut BTreeSet::new())
+    }
+
+    fn asks(&self, function: &Function, seen: &mut BTreeSet<String>) -> bool {
+        if !seen.insert(function.label()) {
+            return false;
+        }
+        let asks_gate = ["admit(", "admit_all(", "admit_from_task("].iter().any(|call| {
+            let by = ["self.gate.", "self.gate().", "gate.", "self.network.gate."];
+            by.iter().any(|by| at_word(&function.body, &format!("{by}{call}")))
+        });
         let calls = own_calls(&function.body);
         let is_own = |other: &&Function| {
-            other.of.is_some() && other.of == function.of && calls.contains(other.name.as_str())
+            other.of.is_some()
+                && (other.of == function.of || self.is_of_network(function, other))
+                && calls.contains(other.name.as_str())
         };
-        is_directly(function) || self.functions.iter().filter(is_own).any(is_directly)
+        asks_gate
+            || function.takes.contains(":Permit<")
+            || self.functions.iter().filter(is_own).any(|other| self.asks(other, seen))
+    }
+
+    /// What the network does for those that hold one.
+    fn is_of_network(&self, function: &Function, other: &Function) -> bool {
+        other.of.as_deref() == Some("Network") && function.body.contains("self.network.")
     }
 
     /// How it reaches the system, if its text or that of what it calls in its file shows it.
@@ -275,22 +347,48 @@ impl Sources {
             let long = REACH.iter().find(|reach| body.contains(**reach)).map(|reach| (*reach).to_owned());
             long.or_else(|| short.into_iter().flatten().find(|name| mentions(body, name)).cloned())
         };
-        here(&function.body).or_else(|| {
-            let called = self.functions.iter().filter(|other| {
-                !other.is_public && other.file == function.file && mentions(&function.body, &other.name)
-            });
-            called.filter_map(|other| here(&other.body)).next()
-        })
+        // All that it calls, as far as that is in its file or its type, and what that calls.
+        let mut seen = BTreeSet::from([function.label()]);
+        let mut bodies = vec![&*function.body];
+        while let Some(body) = bodies.pop() {
+            if let Some(reach) = here(body) {
+                return Some(reach);
+            }
+            for other in &self.functions {
+                let is_near = !other.is_public && other.file == function.file;
+                if is_near && mentions(body, &other.name) && seen.insert(other.label()) {
+                    bodies.push(&other.body);
+                }
+            }
+        }
+        None
     }
+}
+
+/// Whether a type is named.
+fn mentions_type(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let is_other = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        !is_other(text[..at].chars().next_back()) && !is_other(text[at + name.len()..].chars().next())
+    })
 }
 
 /// Names that are called on the value itself.
 fn own_calls(body: &str) -> BTreeSet<&str> {
-    let calls = body.split("self.").skip(1).filter_map(|rest| {
+    let calls = ["self.network.", "self.", "Self::"].into_iter().flat_map(|by| body.split(by).skip(1));
+    let calls = calls.filter_map(|rest| {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
         rest[end..].starts_with('(').then_some(&rest[..end])
     });
     calls.collect()
+}
+
+/// Whether a text has these words, and they are not the end of longer ones.
+fn at_word(text: &str, words: &str) -> bool {
+    text.match_indices(words).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '.')
+    })
 }
 
 /// Whether a name stands by itself and is called or gone through.
@@ -303,14 +401,19 @@ fn mentions(body: &str, name: &str) -> bool {
     })
 }
 
-fn imports(tree: &syn::UseTree, before: &str, names: &mut BTreeSet<String>) {
+fn imports(tree: &syn::UseTree, before: &str, names: &mut BTreeSet<String>, globs: &mut Vec<String>) {
     match tree {
-        syn::UseTree::Path(path) => imports(&path.tree, &format!("{before}{}::", path.ident), names),
-        syn::UseTree::Group(group) => group.items.iter().for_each(|tree| imports(tree, before, names)),
+        syn::UseTree::Path(path) => imports(&path.tree, &format!("{before}{}::", path.ident), names, globs),
+        syn::UseTree::Group(group) => {
+            group.items.iter().for_each(|tree| imports(tree, before, names, globs));
+        }
         syn::UseTree::Name(name) => import(&format!("{before}{}", name.ident), &name.ident, names),
         syn::UseTree::Rename(name) => import(&format!("{before}{}", name.ident), &name.rename, names),
-        // What comes by a glob is not seen.
-        syn::UseTree::Glob(_) => {}
+        syn::UseTree::Glob(_) => {
+            if REACH.iter().any(|reach| reach.starts_with(before) || before.starts_with(reach)) {
+                globs.push(format!("{before}*"));
+            }
+        }
     }
 }
 
@@ -342,6 +445,12 @@ fn l5_no_public_function_reaches_the_system_without_a_permit_or_a_reason() {
                 "{label} ({file}) is listed as without effect and uses `{reach}`: take it out of WITHOUT_EFFECT"
             ));
         }
+        let makes_held = HELD.iter().find(|held| mentions_type(&function.gives, held));
+        // The gate itself makes permits, and nobody else does.
+        let is_gate = function.file == Path::new("gate.rs") && function.of.as_deref() == Some("Gate");
+        if let (Some(held), false) = (makes_held, is_gated || is_held || is_gate) {
+            problems.push(format!("{label} ({file}) gives out a {held}, which only a permit may make"));
+        }
         if is_held && !function.has_receiver {
             problems.push(format!(
                 "{label} ({file}) makes a value that only a permit may make: make it `pub(super)`, or take {} out of HELD",
@@ -363,8 +472,33 @@ fn l5_no_public_function_reaches_the_system_without_a_permit_or_a_reason() {
             ));
         }
     }
+    for glob in &sources.globs {
+        problems.push(format!("{glob} hides what is called: import by names"));
+    }
+    for (of, field) in &sources.open_fields {
+        // Streams of a program that runs, each of which can be taken once.
+        let is_stream = of == "Running" && matches!(&**field, "stdin" | "stdout" | "stderr");
+        if HELD.contains(&&**of) && !is_stream {
+            problems
+                .push(format!("{of}.{field} can be filled in by anybody, and only a permit may make a {of}"));
+        }
+    }
     for (name, of) in &sources.traits {
-        let gives_away = ["AsFd", "AsRawFd", "IntoRawFd", "Deref", "DerefMut", "AsRef", "Borrow", "Clone"];
+        let gives_away = [
+            "AsFd",
+            "AsRawFd",
+            "IntoRawFd",
+            "Deref",
+            "DerefMut",
+            "AsRef",
+            "Borrow",
+            "Clone",
+            "Default",
+            "From",
+            "FromStr",
+            "FromRawFd",
+            "TryFrom",
+        ];
         if HELD.contains(&of.as_str()) && gives_away.iter().any(|given| name.split('<').next() == Some(given))
         {
             problems.push(format!(
@@ -400,9 +534,17 @@ fn the_reading_of_sources_sees_what_asks_and_what_does_not() {
             pub fn takes(&self, permit: Permit<Reading>) {}
             pub fn opens(&self) { File::open("x") }
             pub fn hides(&self) { hidden() }
+            pub fn deeply(&self) { Self::further(self) }
+            pub fn far(&self) { first() }
+            pub fn pretends(&self) { self.porter.admit(subject) }
+            pub fn claims(&self) { self.admit(subject) }
             pub fn counts(&self) -> usize { self.profile() + OFlags::empty() }
             fn act(&self, number: u8) { self.gate.admit(subject, number) }
+            fn further(&self) { self.act(2) }
+            fn admit(&self, subject: &Subject) { drop(subject) }
         }
+        fn first() { second() }
+        fn second() { hidden() }
         fn hidden() { rustix::fs::unlink("x") }
         #[cfg(test)]
         mod tests { pub fn unseen() {} }
@@ -415,10 +557,21 @@ fn the_reading_of_sources_sees_what_asks_and_what_does_not() {
         ("takes", true, false),
         ("opens", false, true),
         ("hides", false, true),
+        ("deeply", true, false),
+        ("far", false, true),
+        ("pretends", false, false),
+        ("claims", false, false),
         ("counts", false, false),
     ] {
         assert_eq!(sources.is_gated(of(name)), is_gated, "{name}");
         assert_eq!(sources.reach(of(name)).is_some(), reaches, "{name}");
     }
     assert!(!sources.functions.iter().any(|function| function.name == "unseen"));
+    let text = "use std::fs::*; use crate::access::*; pub struct Held { pub inner: u8, own: u8 }";
+    sources.items(Path::new("glob.rs"), syn::parse_file(text).unwrap().items);
+    assert_eq!(sources.globs, ["std::fs::* (glob.rs)"]);
+    assert_eq!(sources.open_fields, BTreeSet::from([("Held".to_owned(), "inner".to_owned())]));
+    assert!(
+        mentions_type("Result<Held,Error>", "Held") && !mentions_type("Result<Upheld,HeldError>", "Held")
+    );
 }

@@ -1,11 +1,14 @@
 //! What passes the gate, what the log says of it, and what happens when the log cannot speak.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use airssys_osl::audit::{AuditOptions, verify};
-use airssys_osl::{Access, Denial, Gate, Operation, Policy, Refusal, Root, Subject};
+use airssys_osl::{
+    Access, Denial, Gate, Layer, Operation, Policy, Quota, QuotaOptions, Refusal, Root, Subject,
+};
 
 use crate::audit::{gate_by, records};
 
@@ -222,4 +225,29 @@ fn an_error_that_uses_the_gate_while_it_is_shown_keeps_nobody_waiting() {
     let outcome: Result<(), _> = permit.perform(|_| Err(Meddling(world.gate.clone())));
     assert!(outcome.is_err());
     assert_eq!(world.records()[1]["error"], "record 1");
+}
+
+#[test]
+fn an_error_that_panics_while_it_is_shown_leaves_an_end_that_nobody_knows() {
+    struct Exploding;
+    impl std::fmt::Display for Exploding {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("it cannot be shown")
+        }
+    }
+    let quota = Quota::new(QuotaOptions::default());
+    let world = World::new();
+    let gate = world.gate.with_layers([Layer::Quota(quota.clone())]);
+    let subject = Subject::parse("tool").unwrap();
+    for gate in [&world.gate, &gate] {
+        let permit = gate.admit(&subject, world.wants(&["read d:in/a"])).unwrap();
+        let performed = AssertUnwindSafe(|| permit.perform(|_| Err::<(), _>(Exploding)));
+        assert!(catch_unwind(performed).is_err());
+    }
+    let records = world.records();
+    let outcomes: Vec<_> = records.iter().filter(|record| record["kind"] == "outcome").collect();
+    assert_eq!(outcomes.len(), 2, "{records:?}");
+    assert!(outcomes.iter().all(|outcome| outcome["outcome"] == "unknown"), "{outcomes:?}");
+    let usage = quota.usage(&subject);
+    assert_eq!((usage.operations, usage.operations_reserved), (1, 0), "what may have been done counts");
 }

@@ -1,7 +1,7 @@
 //! A policy learned from what was seen allows that, and nothing else.
 
 use airssys_osl::audit::{AuditOptions, Reader};
-use airssys_osl::{Access, LearnError, Learned, Learner, Lenience, Policy, Root, Subject};
+use airssys_osl::{Access, AddressKind, LearnError, Learned, Learner, Lenience, Policy, Root, Subject};
 use proptest::prelude::*;
 
 use crate::audit::gate_by;
@@ -104,6 +104,70 @@ names = ["a/b"]
 }
 
 #[test]
+fn names_at_addresses_sockets_and_ends_without_a_port_are_learned() {
+    let policy = check(
+        Learner::new(tool()),
+        &[
+            "connect a.example:443 at 8.8.8.8",
+            "connect b.example:80 at 10.0.0.1",
+            "send c.example:53 at ::1",
+            "listen 127.0.0.1:*",
+            "bind [::1]:*",
+            "unix-connect d:run/.hidden/s",
+            "unix-listen d:it's \"a*\"\n\u{202e} ",
+        ],
+        r#"
+[[subject.allow]]
+connect = ["a.example:443"]
+
+[[subject.allow]]
+connect = ["b.example:80"]
+private = true
+
+[[subject.allow]]
+send = ["c.example:53"]
+private = true
+
+[[subject.allow]]
+listen = ["127.0.0.1:*"]
+
+[[subject.allow]]
+bind = ["[::1]:*"]
+
+[[subject.allow]]
+unix = ["d:run/.hidden/s"]
+verbs = ["connect"]
+
+[[subject.allow]]
+unix = ["d:it's \"a\\*\"\U0000000A\U0000202E "]
+verbs = ["listen"]
+"#
+        .replace("it's \"a\\*\"", "it's \\\"a\\\\*\\\"")
+        .as_str(),
+    );
+    let may = |text: &str| policy.decide(&tool(), &Access::parse(text).unwrap()).is_allowed();
+    // A name that was seen to lead outside may not lead inside, and no other name or port is meant.
+    for beyond in [
+        "connect a.example:443 at 10.0.0.1",
+        "connect a.example:443 at 127.0.0.1",
+        "connect a.example:444 at 8.8.8.8",
+        "connect 8.8.8.8:443",
+        "connect 10.0.0.1:80",
+        "connect b.example:80 at 224.0.0.1",
+        "send a.example:443 at 8.8.8.8",
+        "listen 0.0.0.0:*",
+        "unix-listen d:run/.hidden/s",
+        "unix-connect d:run/s",
+        "unix-connect e:run/.hidden/s",
+        "read d:run/.hidden/s",
+    ] {
+        assert!(!may(beyond), "{beyond}");
+    }
+    let special = learn(Learner::new(tool()), &of(&["connect a.example:80 at 224.0.0.1"]));
+    assert_eq!((special.unlearned_len, special.text.contains("allow")), (1, false), "no rule allows it");
+}
+
+#[test]
 fn files_of_one_folder_are_drawn_together_only_when_they_are_many_and_the_same_was_done() {
     let read: Vec<String> = (0..3).map(|number| format!("read d:in/{number}")).collect();
     let mut accesses: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -196,11 +260,74 @@ fn accesses() -> impl Strategy<Value = Access> {
             args: args.into_iter().map(Into::into).collect(),
         },
     );
+    let unix = ("unix-(connect|listen)", "d|e", "[a.*?'\"\\\\\n\u{202e} -]{1,4}")
+        .prop_filter_map("no path", |(verb, root, path)| {
+            Access::parse(&format!("{verb} {root}:{path}")).ok()
+        });
     let named = "(env|secret|own v|own w|resolve) [ab]{1,2}".prop_map(|text| Access::parse(&text).unwrap());
-    prop_oneof![4 => file, 2 => net, 2 => run, 2 => named]
+    prop_oneof![4 => file, 2 => net, 2 => run, 2 => named, 2 => unix]
+}
+
+/// By names, with and without the address that was found, and own ends whose port the system picks.
+fn ends() -> impl Strategy<Value = Access> {
+    let at =
+        "( at (8\\.8\\.8\\.8|10\\.0\\.0\\.1|127\\.0\\.0\\.1|\\[::1\\]|\\[2606:4700::1\\]|224\\.0\\.0\\.1))?";
+    let other =
+        ("connect|send", "(a|b)\\.example:[1-4]", at).prop_map(|(verb, end, at)| format!("{verb} {end}{at}"));
+    let own = "(listen|bind) (127\\.0\\.0\\.1|\\[::\\]):([1-4]|\\*)";
+    prop_oneof![other, own.prop_map(|own| own)].prop_map(|text| Access::parse(&text).unwrap())
+}
+
+/// Whether learning the one may allow the other: the same name and port at another address of the same kind, or less
+/// guarded; the same own end at any port, if it had none.
+fn follows(seen: &Access, other: &Access) -> bool {
+    let kind = |address: &std::net::IpAddr| AddressKind::of(*address) == AddressKind::Public;
+    match (seen, other) {
+        _ if seen == other => true,
+        (
+            Access::NetAt { verb, name, port, address },
+            Access::NetAt { verb: its, name: named, port: at, address: there },
+        ) => {
+            (verb, name, port) == (its, named, at)
+                && AddressKind::of(*there) != AddressKind::Special
+                && AddressKind::of(*address) != AddressKind::Special
+                && (!kind(address) || kind(there))
+        }
+        (Access::NetAt { verb, name, port, address }, Access::Net { verb: its, host, port: Some(at) }) => {
+            (verb, port) == (its, at)
+                && AddressKind::of(*address) != AddressKind::Special
+                && host.to_string() == name.as_str()
+        }
+        (
+            Access::Net { verb, host, port: Some(port) },
+            Access::NetAt { verb: its, name, port: at, address },
+        ) => (verb, port) == (its, at) && host.to_string() == name.as_str() && kind(address),
+        (Access::Net { verb, host, port: None }, Access::Net { verb: its, host: end, .. }) => {
+            (verb, host) == (its, end)
+        }
+        _ => false,
+    }
 }
 
 proptest! {
+    #[test]
+    fn of_the_network_no_more_is_learned_than_rules_cannot_tell_apart(
+        seen in prop::collection::vec(ends(), 0..6),
+        others in prop::collection::vec(ends(), 0..60),
+    ) {
+        let learned = learn(Learner::new(tool()), &seen);
+        let policy = Policy::parse(&learned.text, "learned.toml").unwrap();
+        let is_special = |access: &&Access| {
+            matches!(access, Access::NetAt { address, .. } if AddressKind::of(*address) == AddressKind::Special)
+        };
+        for access in seen.iter().filter(|access| !is_special(access)) {
+            prop_assert!(policy.decide(&tool(), access).is_allowed(), "{} by {}", access, learned.text);
+        }
+        for access in others.iter().filter(|other| is_special(other) || !seen.iter().any(|seen| follows(seen, other))) {
+            prop_assert!(!policy.decide(&tool(), access).is_allowed(), "{} by {}", access, learned.text);
+        }
+    }
+
     #[test]
     fn all_that_was_learned_is_allowed_and_all_else_is_denied(
         seen in prop::collection::vec(accesses(), 0..12),

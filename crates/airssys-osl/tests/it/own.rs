@@ -342,3 +342,68 @@ fn log_text(folder: &tempfile::TempDir) -> String {
     let segments = fs::read_dir(folder.path().join("log")).unwrap();
     segments.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
 }
+
+#[test]
+fn m7_a_hidden_value_is_hidden_to_its_end_in_every_spelling() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = gate(&folder).with_layers([Layer::Redact(Redaction::of(["password", "token"]))]);
+    for access in [
+        "run /bin/fetch \"--password=correct hunter2 staple\"",
+        "run /bin/fetch \"PASSWORD=a&hunter2\"",
+        "run /bin/fetch \"-token=a hunter2\"",
+        "run /bin/fetch \"{\\\"password\\\": \\\"a hunter2\\\", \\\"user\\\": \\\"ann\\\"}\"",
+    ] {
+        // Denied or not.
+        drop(gate.admit(&tool(), start(access, None)));
+    }
+    for error in [
+        "refused: password=\"a \\\" hunter2\" of ann",
+        "refused: {\"token\":\"hunter2\",\"user\":\"ann\"}",
+        "refused: 'token' : 'a hunter2', 'user' : 'ann'",
+    ] {
+        let permit = gate.admit(&tool(), start("run /bin/fetch a", None)).unwrap();
+        permit.perform(|_| Err::<(), _>(error)).unwrap_err();
+    }
+    drop(gate);
+    let text = log_text(&folder);
+    assert!(!text.contains("hunter2"), "{text}");
+    assert_eq!(text.matches("ann").count(), 4, "what is beside the value is shown: {text}");
+}
+
+/// Says one long thing of itself.
+struct Long(Access, String);
+
+impl Operation for Long {
+    fn name(&self) -> &'static str {
+        "test.long"
+    }
+
+    fn accesses(&self) -> &[Access] {
+        std::slice::from_ref(&self.0)
+    }
+
+    fn fields(&self, fields: &mut Fields<'_>) {
+        fields.show("said", &self.1);
+    }
+}
+
+#[test]
+fn m7_a_field_that_is_cut_within_a_secret_does_not_show_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = gate(&folder).with_layers([Layer::Redact(Redaction::of(["password"]))]);
+    let url = |before: usize, secret: usize| {
+        format!("{} https://ann:{}@example.com/", "x".repeat(before), "hunter2".repeat(secret))
+    };
+    // The end of what is hidden lies behind the last character that is shown, a little or far.
+    for said in [url(1_000, 1), url(1_000, 100), url(1_000, 100_000), url(10, 1_000_000)] {
+        let long = Long(Access::parse("host clock").unwrap(), said);
+        drop(gate.admit(&tool(), long).unwrap());
+    }
+    drop(gate);
+    let text = log_text(&folder);
+    assert!(!text.contains("hunter"), "{text}");
+    for record in records(&folder.path().join("log")).iter().filter(|record| record["kind"] == "intent") {
+        let said = record["fields"]["said"].as_str().unwrap();
+        assert!(said.starts_with("xxxxxxxxxx") && said.chars().count() <= 1_025, "{said}");
+    }
+}

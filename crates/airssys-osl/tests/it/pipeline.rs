@@ -688,6 +688,65 @@ fn l11_a_batch_with_one_denied_operation_permits_none_and_is_one_record() {
 }
 
 #[test]
+fn l11_a_policy_that_is_replaced_while_the_layers_look_decides_the_batch() {
+    let world = World::new([]);
+    let gate = world.gate.clone();
+    let revokes = by("revokes", move |_, _| {
+        gate.replace_policy(Policy::empty());
+        passes()
+    });
+    let gate = world.gate.with_layers([Layer::custom(revokes)]);
+    let denied = gate.admit_all(&tool(), vec![send("team/ann")]).unwrap_err();
+    assert!(matches!(denied.why, Refusal::NoRule), "{:?}", denied.why);
+    assert!(world.gate.admit(&tool(), send("team/ann")).is_err());
+}
+
+/// Says other accesses each time it is asked.
+struct Shifty([Access; 2], AtomicU64);
+
+impl Operation for Shifty {
+    fn name(&self) -> &'static str {
+        "test.shifty"
+    }
+
+    fn accesses(&self) -> &[Access] {
+        let asked = self.1.fetch_add(1, Ordering::SeqCst);
+        std::slice::from_ref(&self.0[usize::from(asked > 0)])
+    }
+}
+
+#[test]
+fn l11_what_is_decided_of_a_batch_is_what_is_recorded_of_it() {
+    let shifty = |first: &str, then: &str| {
+        Shifty([Access::parse(first).unwrap(), Access::parse(then).unwrap()], AtomicU64::new(0))
+    };
+    let world = World::new([]);
+    let both = vec![
+        shifty("own send team/ann", "own send team/boss"),
+        shifty("own send team/bob", "own send team/boss"),
+    ];
+    drop(world.gate.admit_all(&tool(), both).unwrap());
+    drop(world.gate.admit_all(&tool(), vec![shifty("own send team/boss", "own send team/ann")]).unwrap_err());
+    let records = world.records();
+    assert_eq!(records[0]["accesses"], serde_json::json!(["own send team/ann"]));
+    assert_eq!(records[1]["accesses"], serde_json::json!(["own send team/bob"]));
+    let denial = records.iter().find(|record| record["kind"] == "denial").unwrap();
+    assert_eq!(denial["accesses"], serde_json::json!(["own send team/boss"]));
+}
+
+#[test]
+fn a_rate_over_longer_than_a_clock_counts_is_no_looser_and_panics_nowhere() {
+    let most = NonZeroU32::MAX;
+    for every in [Duration::MAX, Duration::from_secs(24 * 60 * 60)] {
+        let world = World::new([Layer::Limit(RateLimit::new(most, every))]);
+        world.send("team/ann").unwrap();
+    }
+    let world = World::new([Layer::Limit(RateLimit::new(NonZeroU32::MIN, Duration::MAX))]);
+    world.send("team/ann").unwrap();
+    assert!(world.send("team/ann").is_err());
+}
+
+#[test]
 fn l11_a_batch_that_a_layer_refuses_in_the_middle_holds_nothing() {
     let quota = Quota::new(QuotaOptions { operations_max: 2, ..QuotaOptions::default() });
     let world = World::new([Layer::Quota(quota.clone())]);

@@ -261,3 +261,58 @@ fn m6_numbers_and_a_clock_that_only_goes_forward_stand_beside_the_time_of_day() 
         "the order is that of the numbers"
     );
 }
+
+#[test]
+fn an_export_of_large_records_needs_no_more_memory_than_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let options = AuditOptions { durability: Durability::Async, ..AuditOptions::default() };
+    let gate = gate_by(
+        "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nfiles = [\"d:**\"]",
+        &log,
+        options,
+    );
+    let tool = Subject::parse("tool").unwrap();
+    let large = |number: usize| {
+        let long = [format!("{number}"), "x".repeat(200), "x".repeat(200), "x".repeat(200)].join("/");
+        let all: Vec<String> = (0..1_000).map(|part| format!("read d:{long}/{part}")).collect();
+        Wants::all(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let mut permits: Vec<_> = (0..60).map(|number| gate.admit(&tool, large(number)).unwrap()).collect();
+    let (newest, oldest) = (permits.pop().unwrap(), permits.remove(0));
+    permits.into_iter().for_each(|permit| drop(permit.withdraw()));
+    newest.perform(|_| Ok::<_, std::fmt::Error>(())).unwrap();
+    oldest.perform(|_| Ok::<_, std::fmt::Error>(())).unwrap();
+    drop(gate);
+    let mut export = Export::default();
+    let mut outcomes = Vec::new();
+    for record in Reader::new(open(&log)).map(Result::unwrap) {
+        let events = export.events(&record).len();
+        if record.kind() == "outcome" {
+            outcomes.push(events);
+        }
+    }
+    assert_eq!(outcomes.len(), 60);
+    assert_eq!(outcomes[58], 1_000, "what is recent is known");
+    assert_eq!(outcomes[59], 1, "what is older than may be held is not");
+}
+
+#[test]
+fn a_record_that_somebody_made_up_is_not_multiplied_by_an_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    tell(&gate(&log, AuditOptions::default()), 1);
+    let path = &segments(&log)[0];
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let accesses = vec!["\"x\""; 2_000].join(",");
+    lines[0] = lines[0].replace("\"host clock\"", &accesses);
+    lines[0] = lines[0].replacen("\"rule\":", &format!("\"more\":\"{}\",\"rule\":", "y".repeat(100_000)), 1);
+    rechain(&mut lines);
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+    let record = Reader::new(open(&log)).next().unwrap().unwrap();
+    let events = Export::default().events(&record);
+    let bytes: usize = events.iter().map(|event| event.to_string().len()).sum();
+    assert!(bytes < 4 << 20, "{bytes}");
+    assert!(events[0]["unmapped"]["more"].as_str().is_some_and(|more| more.len() == 100_000));
+}

@@ -1,7 +1,12 @@
 //! What another policy would have decided about what is on record.
 
+use std::num::NonZeroU32;
+
 use airssys_osl::audit::{AuditOptions, Reader};
-use airssys_osl::{AnswerChange, Effect, GrantChange, Lenience, Policy, Replay, Root, Subject};
+use airssys_osl::{
+    AnswerChange, Effect, GrantChange, Layer, Learner, Lenience, Policy, RateLimit, Redaction, Replay, Root,
+    Subject,
+};
 
 use crate::audit::gate_by;
 use crate::observe::does;
@@ -130,4 +135,77 @@ fn two_policies_are_told_apart_by_what_each_subject_has() {
     // A role written out is the same, and so is another order.
     assert_eq!(old.grant_changes(&old), []);
     assert_eq!(new.grant_changes(&old).len(), 3);
+}
+
+const NET: &str = r#"
+version = 1
+[[subject]]
+name = "tool"
+[[subject.allow]]
+connect = ["a.example:443"]
+[[subject.allow]]
+unix = ["d:run/*"]
+verbs = ["connect"]
+"#;
+
+#[test]
+fn names_at_addresses_and_sockets_that_are_files_are_decided_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate_by(NET, &log, AuditOptions::default());
+    assert!(does(&gate, "tool", &["connect a.example:443 at 8.8.8.8"]));
+    assert!(!does(&gate, "tool", &["connect a.example:443 at 10.0.0.1"]));
+    for path in ["d:run/s", "d:run/it's \"a\"\n\u{202e}\\ ä "] {
+        assert!(does(&gate, "tool", &[&format!("unix-connect {path}")]));
+    }
+    assert!(!does(&gate, "tool", &["unix-listen d:run/s"]));
+    drop(gate);
+    assert_eq!(replay(&log, NET), (Vec::new(), 5, 0));
+    let candidate = NET
+        .replace("connect = [\"a.example:443\"]", "connect = [\"a.example:443\"]\nprivate = true")
+        .replace("verbs = [\"connect\"]", "verbs = [\"listen\"]");
+    let (changes, compared, unknown) = replay(&log, &candidate);
+    assert_eq!((compared, unknown), (5, 0));
+    let told: Vec<(&str, bool)> =
+        changes.iter().map(|change| (&*change.access, change.now.allowed)).collect();
+    let expected = [
+        ("connect a.example:443 at 10.0.0.1", true),
+        ("unix-connect d:run/it\\'s \\\"a\\\"\\n\\u{202e}\\\\ ä ", false),
+        ("unix-connect d:run/s", false),
+        ("unix-listen d:run/s", true),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_no_policy_denied_is_not_said_to_be_allowed_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate_by(NEW, &log, AuditOptions::default());
+    let limited = gate
+        .with_layers([Layer::Limit(RateLimit::new(NonZeroU32::MIN, std::time::Duration::from_secs(3_600)))]);
+    assert!(does(&limited, "tool", &["read d:in/a"]));
+    assert!(!does(&limited, "tool", &["read d:in/a"]), "too often");
+    let many: Vec<String> = (0..1_025).map(|number| format!("read d:in/{number}")).collect();
+    assert!(!does(&gate, "tool", &many.iter().map(String::as_str).collect::<Vec<_>>()), "too many");
+    drop((gate, limited));
+    // By the policy that made the log nothing is otherwise.
+    assert_eq!(replay(&log, NEW), (Vec::new(), 1, 2));
+}
+
+#[test]
+fn what_was_hidden_is_not_decided_anew() {
+    let policy = "version = 1\n[[subject]]\nname = \"tool\"\n[[subject.allow]]\nrun = \"/bin/x\"\nargs = [\"--token\", \"abc\"]";
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate_by(policy, &log, AuditOptions::default());
+    let hiding = gate.with_layers([Layer::Redact(Redaction::of(["token"]))]);
+    assert!(does(&hiding, "tool", &["run /bin/x --token abc"]));
+    drop((gate, hiding));
+    assert_eq!(replay(&log, policy), (Vec::new(), 0, 1));
+    let mut learner = Learner::new(Subject::parse("tool").unwrap());
+    Reader::new(Root::open(&log).unwrap())
+        .for_each(|record| learner.add_record(&record.unwrap(), true).unwrap());
+    let learned = learner.finish().unwrap();
+    assert_eq!((learned.accesses, learned.unlearned_len), (0, 1), "{}", learned.text);
 }
