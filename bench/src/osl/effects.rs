@@ -19,7 +19,7 @@ use crate::Outcome;
 use crate::report::{Report, Series, interleave, ns_each};
 
 const READS: u64 = 5_000;
-const WRITES: u64 = 500;
+const WRITES: u64 = 100;
 const SPAWNS: u64 = 50;
 const CONNECTS: u64 = 500;
 const FILE_BYTES: usize = 4096;
