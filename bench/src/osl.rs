@@ -1,13 +1,15 @@
 //! Suite `osl`: what the gate costs, and a file behind it beside the same file without.
 
+mod effects;
+
 use std::hint::black_box;
 use std::time::Instant;
 
 use airssys_osl::audit::{AuditLog, AuditOptions, Durability};
-use airssys_osl::{Access, Files, Gate, Name, Operation, Policy, Root, Subject};
+use airssys_osl::{Access, Gate, Operation, Policy, Root, Subject};
 use hdrhistogram::Histogram;
 
-use crate::report::{Goal, RUNS, Report, Series, interleave, ns_each};
+use crate::report::{Goal, RUNS, Report, Series, ns_each};
 use crate::{NoSuchWorkload, Outcome, heap};
 
 /// What a result names the versions of.
@@ -16,13 +18,15 @@ pub(crate) const PACKAGES: &[&str] = &["cap-std", "rustix", "tokio"];
 const OURS: &str = "airssys-osl";
 const DECISIONS: u64 = 100_000;
 const ADMISSIONS: u64 = 20_000;
-const READS: u64 = 5_000;
-const FILE_BYTES: usize = 4096;
 
 const DECISION: &str = "decision_100_rules";
 const DECISION_10K: &str = "decision_10k_rules";
 const PIPELINE: &str = "pipeline_async_audit";
 const READ: &str = "read_4k";
+const READ_TASK: &str = "read_4k_from_task";
+const WRITE: &str = "write_4k";
+const SPAWN: &str = "spawn_true";
+const CONNECT: &str = "connect_loopback";
 
 const GOALS: &[Goal] = &[
     Goal { workload: DECISION, metric: "ns_p50", at_most: 500.0 },
@@ -50,7 +54,7 @@ impl Operation for Nothing {
 }
 
 pub(crate) fn measure(only: Option<&str>) -> Outcome<Report> {
-    let all = [DECISION, DECISION_10K, PIPELINE, READ];
+    let all = [DECISION, DECISION_10K, PIPELINE, READ, READ_TASK, WRITE, SPAWN, CONNECT];
     if let Some(workload) = only.filter(|only| !all.contains(only)) {
         return Err(NoSuchWorkload { workload: workload.to_owned(), has: all.join(", ") }.into());
     }
@@ -66,7 +70,19 @@ pub(crate) fn measure(only: Option<&str>) -> Outcome<Report> {
         pipeline(&mut report)?;
     }
     if wants(READ) {
-        reads(&mut report)?;
+        effects::read(&mut report, READ)?;
+    }
+    if wants(READ_TASK) {
+        effects::read_from_task(&mut report, READ_TASK)?;
+    }
+    if wants(WRITE) {
+        effects::write(&mut report, WRITE)?;
+    }
+    if wants(SPAWN) {
+        effects::spawn(&mut report, SPAWN)?;
+    }
+    if wants(CONNECT) {
+        effects::connect(&mut report, CONNECT)?;
     }
     Ok(report)
 }
@@ -132,15 +148,15 @@ fn decisions(report: &mut Report, workload: &'static str, others: usize) -> Outc
     Ok(())
 }
 
-fn gate(folder: &std::path::Path) -> Outcome<Gate> {
+fn gate(folder: &std::path::Path, policy: Policy) -> Outcome<Gate> {
     let options = AuditOptions { durability: Durability::Async, ..AuditOptions::default() };
     let log = AuditLog::open(&Root::private(&folder.join("log"))?, options)?;
-    Ok(Gate::new(policy(0)?, log))
+    Ok(Gate::new(policy, log))
 }
 
 fn pipeline(report: &mut Report) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
-    let gate = gate(folder.path())?;
+    let gate = gate(folder.path(), policy(0)?)?;
     let subject = Subject::parse("s0")?;
     let access = Access::parse("read d:work/a/b/today.log")?;
     let mut samples = Vec::new();
@@ -162,56 +178,5 @@ fn pipeline(report: &mut Report) -> Outcome<()> {
     report.note(format!(
         "{PIPELINE}: with 100 rules; two records of about 300 bytes, hashed, for each operation"
     ));
-    Ok(())
-}
-
-fn reads(report: &mut Report) -> Outcome<()> {
-    let folder = tempfile::tempdir()?;
-    let root = Root::open(folder.path())?;
-    root.create_dir_private("work".as_ref())?.write_atomic("a.log".as_ref(), &[7; FILE_BYTES], 0o600)?;
-    let files = Files::new(gate(folder.path())?, [(Name::parse("d")?, Root::open(folder.path())?)]);
-    let subject = Subject::parse("s0")?;
-    let path = folder.path().join("work/a.log");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-    let mut ours = || -> Outcome<f64> {
-        let (files, subject) = (files.clone(), subject.clone());
-        runtime.block_on(async {
-            let begin = Instant::now();
-            for _ in 0..READS {
-                let (files, subject) = (files.clone(), subject.clone());
-                let read = tokio::task::spawn_blocking(move || files.read(&subject, "d:work/a.log", 1 << 16));
-                if read.await??.len() != FILE_BYTES {
-                    return Err(Astray.into());
-                }
-            }
-            Ok(ns_each(begin.elapsed(), READS))
-        })
-    };
-    let mut theirs = || -> Outcome<f64> {
-        runtime.block_on(async {
-            let begin = Instant::now();
-            for _ in 0..READS {
-                let path = path.clone();
-                #[allow(
-                    clippy::disallowed_methods,
-                    reason = "the baseline is the same call without the door"
-                )]
-                let read = tokio::task::spawn_blocking(move || std::fs::read(path));
-                if read.await??.len() != FILE_BYTES {
-                    return Err(Astray.into());
-                }
-            }
-            Ok(ns_each(begin.elapsed(), READS))
-        })
-    };
-    let [ours, theirs] = interleave([&mut ours, &mut theirs])?;
-    let theirs = Series { subject: "std-fs", metric: "ns_per_read", unit: "ns", samples: theirs };
-    report.add(READ, &theirs, None);
-    report.add(
-        READ,
-        &Series { subject: OURS, metric: "ns_per_read", unit: "ns", samples: ours },
-        Some(&theirs),
-    );
-    report.note(format!("{READ}: on a blocking thread, as tokio::fs does it; the aim is a ratio of 1.1"));
     Ok(())
 }

@@ -396,6 +396,20 @@ impl fmt::Display for Access {
     }
 }
 
+/// A text on one line; what `escape_debug` escapes is escaped.
+pub(crate) struct Escaped<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+        // Most have nothing to escape, and are shown much faster in one piece.
+        match self.0.bytes().all(is_plain) {
+            true => f.write_str(self.0),
+            false => write!(f, "{}", self.0.escape_debug()),
+        }
+    }
+}
+
 /// A text in quotes, on one line; what cannot be seen is escaped.
 struct Quoted<'t>(&'t str);
 

@@ -56,8 +56,11 @@ pub enum Durability {
     Strict,
     /// The same, but the writer waits up to 5 ms, or for 100 records, so that more go together.
     Group,
-    /// When it is in memory, as long as writing succeeds. A crash of the machine or the process loses the last moments, and so
-    /// do the first records that a disk does not take; from then on everybody waits, until one is written.
+    /// When it is in memory, as long as writing succeeds. A crash of the machine or the process loses what is not on the disk:
+    /// the records of the last 2 ms, of which 1,000 or 1 MiB are gathered at most, and what the disk was being told
+    /// meanwhile. When the disk is slower than those who record, that is up to 4 MiB that wait and as much on the way; then
+    /// they wait. What is left is the log without its end. A process that drops its log before it ends loses nothing. A disk that
+    /// does not take records loses the first of them, which are counted; from then on everybody waits, until one is written.
     Async,
 }
 

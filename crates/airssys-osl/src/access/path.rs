@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Name, NameError};
+use super::{Escaped, Name, NameError};
 
 /// Longest path in bytes: one byte less than what Linux reads.
 const PATH_BYTES_MAX: usize = 4095;
@@ -145,6 +145,6 @@ impl FilePath {
 impl fmt::Display for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_root() { "." } else { self.path.as_str() };
-        write!(f, "{}:{}", self.root, path.escape_debug())
+        write!(f, "{}:{}", self.root, Escaped(path))
     }
 }

@@ -154,29 +154,42 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// A key at work.
+/// A key at work: it belongs to the thread that writes, as a signature needs the hash of the record before.
 #[derive(Debug)]
 pub(super) struct Signer {
     key: SecretKey,
     every: u64,
-    public: String,
 }
 
 impl Signer {
     pub(super) fn new(key: SecretKey, every: u64) -> Self {
-        let public = key.public().to_string();
-        Self { key, every: every.clamp(1, EVERY_MAX), public }
+        Self { key, every: every.clamp(1, EVERY_MAX) }
     }
 
+    /// When it signs.
+    pub(super) fn checkpoints(&self) -> Checkpoints {
+        let draft = Draft::checkpoint(self.every, &self.key.public().to_string());
+        Checkpoints { every: self.every, draft }
+    }
+
+    /// The signature of a log up to this record, in hex.
+    pub(super) fn sign(&self, head: &Head) -> String {
+        let signature = self.key.0.sign(statement(head, self.every).as_bytes());
+        signature.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Which records are checkpoints.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    every: u64,
+    /// A checkpoint, but for its signature.
+    pub(super) draft: Draft,
+}
+
+impl Checkpoints {
     /// Whether the newest record has to be signed when `signed` was the newest that is.
     pub(super) fn is_due(&self, newest: Seq, signed: Seq) -> bool {
         newest - signed >= self.every
-    }
-
-    /// The record that says so.
-    pub(super) fn checkpoint(&self, head: &Head) -> Draft {
-        let signature = self.key.0.sign(statement(head, self.every).as_bytes());
-        let hex: String = signature.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        Draft::checkpoint(self.every, &self.public, &hex)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::access::Subject;
 
 use super::Seq;
-use super::chain::{Draft, Head};
+use super::chain::Draft;
 
 /// How long denials are counted before the count is written.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -57,13 +57,13 @@ pub(super) enum Fate {
 }
 
 impl Storms {
-    /// Decides about one denial, which is the record after `head` if it is written.
-    pub(super) fn meet(&mut self, subject: &Subject, draft: &Draft, head: &Head, now: Duration) -> Fate {
+    /// Decides about one denial, which is the record after `newest` if it is written.
+    pub(super) fn meet(&mut self, subject: &Subject, draft: &Draft, newest: Seq, now: Duration) -> Fate {
         let key = blake3::hash(draft.body().as_bytes());
         if let Some(same) = self.same.get_mut(&key) {
             same.seen += 1;
             if same.seen <= SAME_MAX {
-                same.of = head.seq + 1;
+                same.of = newest + 1;
                 return Fate::Written;
             }
             same.counted += 1;
@@ -80,10 +80,10 @@ impl Storms {
         various.new += 1;
         if various.new > NEW_MAX {
             various.counted += 1;
-            return Fate::Counted(head.seq);
+            return Fate::Counted(newest);
         }
         if self.same.len() < KINDS_MAX && draft.body().len() <= BODY_BYTES_MAX {
-            let same = Same { draft: draft.clone(), ends, seen: 1, of: head.seq + 1, counted: 0 };
+            let same = Same { draft: draft.clone(), ends, seen: 1, of: newest + 1, counted: 0 };
             self.same.insert(key, same);
         }
         self.ends = Some(self.ends.map_or(ends, |known| known.min(ends)));

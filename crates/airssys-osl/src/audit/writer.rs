@@ -15,18 +15,21 @@ use crate::access::Subject;
 use crate::fs::Root;
 use crate::lock::FileLock;
 
-use super::chain::{Draft, Head, RECORD_BYTES_MAX};
+use super::chain::{Draft, Head, Lines};
 use super::clock::{Run, uptime};
-use super::sign::Signer;
+use super::sign::{Checkpoints, Signer};
 use super::storm::{Fate, Storms};
 use super::verify::{Segment, Tail, read, segments};
 use super::{AuditError, AuditOptions, Durability, Seq};
 
 /// Bytes that may wait to be written: who records more waits for the disk.
 const WAITING_BYTES_MAX: usize = 4 << 20;
-/// How long a group is waited for, and how many are enough.
-const GROUP_WAIT: Duration = Duration::from_millis(5);
-const GROUP_LEN: u64 = 100;
+/// How long more records are waited for where somebody waits for them to be written, and how many are enough.
+const GROUP: Gathering = Gathering { time: Duration::from_millis(5), len: 100 };
+/// The same where nobody does.
+const ASYNC: Gathering = Gathering { time: Duration::from_millis(2), len: 1_000 };
+/// Bytes that are enough however few records they are.
+const GATHERED_BYTES: usize = 1 << 20;
 /// How much later than necessary counted denials are looked for, so that several ends are one.
 const STORM_PAUSE: Duration = Duration::from_millis(20);
 /// Mode of a segment that is complete: nobody writes there any more.
@@ -54,11 +57,11 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// The newest record that was taken.
-    taken: Head,
+    /// The newest record that was taken. Its hash is made by the thread that writes.
+    taken: Seq,
     /// The newest record that is on the disk.
     written: Head,
-    waiting: Vec<u8>,
+    waiting: Lines,
     /// What becomes of what is waiting.
     batch: Arc<Batch>,
     /// Records that nobody waits for among the waiting, and lost ones that are confessed there: to be counted as lost again
@@ -68,7 +71,7 @@ struct State {
     lost: u64,
     run: Run,
     storms: Storms,
-    signer: Option<Signer>,
+    checkpoints: Option<Checkpoints>,
     /// The newest checkpoint that was taken, and the newest that is on the disk.
     signed: Seq,
     signed_written: Seq,
@@ -76,6 +79,27 @@ struct State {
     is_failing: bool,
     is_closing: bool,
     is_over: bool,
+    sleep: Sleep,
+}
+
+/// What the thread that writes waits for; waking one that does not sleep costs as much as waking one that does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    /// It works, and looks before it sleeps.
+    No,
+    /// Anything to do.
+    Idle,
+    /// The same, or the end of a storm.
+    Storm,
+    /// So many records, or the end of its patience.
+    Gathering(u64),
+}
+
+/// How records come to be written together.
+#[derive(Debug, Clone, Copy)]
+struct Gathering {
+    time: Duration,
+    len: u64,
 }
 
 /// Records that are written together, or not at all.
@@ -123,20 +147,21 @@ impl Writer {
         };
         let (head, cut) = current.resume()?;
         let mut state = State {
-            taken: head,
+            taken: head.seq,
             written: head,
-            waiting: Vec::new(),
+            waiting: Lines::default(),
             batch: Arc::default(),
             unattended: 0,
             lost: 0,
             run: Run::begin().map_err(AuditError::Run)?,
             storms: Storms::default(),
-            signer,
+            checkpoints: signer.as_ref().map(Signer::checkpoints),
             signed: head.seq,
             signed_written: head.seq,
             is_failing: false,
             is_closing: false,
             is_over: false,
+            sleep: Sleep::No,
         };
         if cut > 0 {
             state.take(&Draft::cut(cut))?;
@@ -147,10 +172,14 @@ impl Writer {
         let shared =
             Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() });
         let writes = shared.clone();
-        let is_patient = options.durability == Durability::Group;
+        let gathering = match options.durability {
+            Durability::Strict => None,
+            Durability::Group => Some(GROUP),
+            Durability::Async => Some(ASYNC),
+        };
         let thread = thread::Builder::new()
             .name("airssys-osl audit".into())
-            .spawn(move || writes.write_all(current, is_patient))
+            .spawn(move || writes.write_all(current, gathering, signer.as_ref()))
             .map_err(|_| AuditError::WriterGone)?;
         Ok(Self { shared, durability: options.durability, thread: Some(thread), _lock: lock })
     }
@@ -168,9 +197,12 @@ impl Writer {
             state.finish_storms(Some(now));
             // Before the denial has its number, which others of the kind will name.
             state.confess()?;
-            let head = state.taken;
-            if let Fate::Counted(of) = state.storms.meet(subject, draft, &head, now) {
-                self.shared.work.notify_one();
+            let newest = state.taken;
+            if let Fate::Counted(of) = state.storms.meet(subject, draft, newest, now) {
+                // Who sleeps to the end of a storm knows when that is; others end later.
+                if state.sleep == Sleep::Idle {
+                    self.shared.wake(&mut state);
+                }
                 return Ok(of);
             }
         }
@@ -193,15 +225,16 @@ impl Writer {
         let mut state = self.room(state)?;
         state.confess()?;
         state.take(draft)?;
-        let (seq, batch) = (state.taken.seq, state.batch.clone());
-        if state.signer.as_ref().is_some_and(|signer| signer.is_due(seq, state.signed)) {
+        let seq = state.taken;
+        if state.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(seq, state.signed)) {
             state.sign()?;
         }
-        self.shared.work.notify_one();
+        self.shared.wake(&mut state);
         if self.durability == Durability::Async && !state.is_failing {
             state.unattended += 1;
             return Ok(seq);
         }
+        let batch = state.batch.clone();
         loop {
             match batch.0.get() {
                 Some(Ok(())) => return Ok(seq),
@@ -222,8 +255,10 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.lock().is_closing = true;
-        self.shared.work.notify_one();
+        let mut state = self.shared.lock();
+        state.is_closing = true;
+        self.shared.wake(&mut state);
+        drop(state);
         if let Some(thread) = self.thread.take() {
             // It does not panic, and has nothing to say if it did.
             drop(thread.join());
@@ -233,22 +268,18 @@ impl Drop for Writer {
 
 impl State {
     fn take(&mut self, draft: &Draft) -> Result<(), AuditError> {
-        let (line, hash) = draft.after(&self.taken, &self.run).seal();
-        if line.len() > RECORD_BYTES_MAX {
-            return Err(AuditError::TooLarge { len: line.len(), max: RECORD_BYTES_MAX });
-        }
-        self.waiting.extend_from_slice(line.as_bytes());
-        self.taken = Head { seq: self.taken.seq + 1, hash };
+        self.waiting.push(self.taken + 1, draft, &self.run)?;
+        self.taken += 1;
         Ok(())
     }
 
     /// Signs the newest record, if there is a key.
     fn sign(&mut self) -> Result<(), AuditError> {
-        if let Some(signer) = &self.signer {
-            let checkpoint = signer.checkpoint(&self.taken);
-            self.take(&checkpoint)?;
+        if let Some(checkpoints) = &self.checkpoints {
+            self.waiting.push(self.taken + 1, &checkpoints.draft, &self.run)?;
+            self.taken += 1;
             self.unattended += 1;
-            self.signed = self.taken.seq;
+            self.signed = self.taken;
         }
         Ok(())
     }
@@ -267,9 +298,14 @@ impl State {
     /// What belongs at the end of a segment or of the log.
     fn close(&mut self) {
         self.finish_storms(None);
-        if self.signer.is_some() && self.signed < self.taken.seq {
+        if self.checkpoints.is_some() && self.signed < self.taken {
             self.sign().expect("a checkpoint is no long record");
         }
+    }
+
+    /// Whether as many wait as are written together.
+    fn is_gathered(&self, len: u64) -> bool {
+        self.taken - self.written.seq >= len || self.waiting.len() >= GATHERED_BYTES
     }
 
     /// Says how many records are missing, if any are.
@@ -287,10 +323,43 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all(&self, mut current: Current, is_patient: bool) {
+    /// Wakes the thread that writes if it sleeps and there is what it waits for. Called after every change that concerns it.
+    fn wake(&self, state: &mut State) {
+        let is_awaited = match state.sleep {
+            Sleep::No => false,
+            Sleep::Idle | Sleep::Storm => true,
+            Sleep::Gathering(len) => state.is_closing || state.is_gathered(len),
+        };
+        if is_awaited {
+            state.sleep = Sleep::No;
+            self.work.notify_one();
+        }
+    }
+
+    /// Sleeps until woken, or for so long.
+    fn sleep<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        sleep: Sleep,
+        time: Option<Duration>,
+    ) -> MutexGuard<'s, State> {
+        state.sleep = sleep;
+        let is_asleep = |state: &mut State| state.sleep != Sleep::No;
+        let mut state = match time {
+            None => self.work.wait_while(state, is_asleep).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = self.work.wait_timeout_while(state, time, is_asleep);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.sleep = Sleep::No;
+        state
+    }
+
+    fn write_all(&self, mut current: Current, gathering: Option<Gathering>, signer: Option<&Signer>) {
         // Also if this thread panics, nobody waits for it.
         let _over = Over(self);
-        let mut lines = Vec::new();
+        let mut lines = Lines::default();
         let mut has_tried_to_close = false;
         let mut state = self.lock();
         loop {
@@ -303,31 +372,30 @@ impl Shared {
                     state.close();
                     continue;
                 }
-                state = match state.storms.due_in(uptime()) {
-                    None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                    Some(time) => {
-                        let waited = self.work.wait_timeout(state, time + STORM_PAUSE);
-                        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-                        state.finish_storms(Some(uptime()));
-                        state
-                    }
-                };
+                let ends = state.storms.due_in(uptime()).map(|time| time + STORM_PAUSE);
+                let sleep = if ends.is_none() { Sleep::Idle } else { Sleep::Storm };
+                state = self.sleep(state, sleep, ends);
+                if ends.is_some() {
+                    state.finish_storms(Some(uptime()));
+                }
             }
-            if is_patient && !state.is_closing {
-                let is_small =
-                    |state: &mut State| !state.is_closing && state.taken.seq - state.written.seq < GROUP_LEN;
-                let waited = self.work.wait_timeout_while(state, GROUP_WAIT, is_small);
-                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            // After a failure everybody waits, and learns soon whether the disk takes records again.
+            if let Some(Gathering { time, len }) = gathering
+                && !(state.is_closing || state.is_failing || state.is_gathered(len))
+            {
+                state = self.sleep(state, Sleep::Gathering(len), Some(time));
             }
             if current.is_full_with(state.waiting.len()) {
                 state.close();
             }
             std::mem::swap(&mut lines, &mut state.waiting);
-            let (first, upto, signed) = (state.written.seq + 1, state.taken, state.signed);
+            let (written, taken, signed) = (state.written, state.taken, state.signed);
             let batch = std::mem::take(&mut state.batch);
             let unattended = std::mem::take(&mut state.unattended);
             drop(state);
-            let outcome = current.write(first, &lines);
+            let upto = lines.seal(written, signer);
+            debug_assert_eq!(upto.seq, taken, "whatever was taken waits, behind what is written");
+            let outcome = current.write(written.seq + 1, lines.as_bytes());
             lines.clear();
             if let Err(failure) = &outcome {
                 tracing::error!(path = ?failure.path, error = %failure.source, "audit records were not written");
@@ -343,7 +411,7 @@ impl Shared {
                 Err(failure) => {
                     state.lost += unattended + std::mem::take(&mut state.unattended);
                     state.waiting.clear();
-                    state.taken = state.written;
+                    state.taken = state.written.seq;
                     state.signed = state.signed_written;
                     let written = state.written.seq;
                     state.storms.forget_after(written);

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::access::Escaped;
+
 /// Longest pattern in bytes.
 const PATTERN_BYTES_MAX: usize = 1024;
 /// Most parts of a pattern.
@@ -198,7 +200,7 @@ fn is_free(tokens: &[Token]) -> bool {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.text.escape_debug())
+        Escaped(&self.text).fmt(f)
     }
 }
 
@@ -317,7 +319,7 @@ impl Word {
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.text.escape_debug())
+        Escaped(&self.text).fmt(f)
     }
 }
 

@@ -342,6 +342,23 @@ fn records_of_many_threads_are_one_chain_in_every_durability() {
 }
 
 #[test]
+fn what_nobody_waits_for_comes_to_the_disk_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let gate = gate(&log, AuditOptions { durability: Durability::Async, ..AuditOptions::default() });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    for times in 1..=20 {
+        tell(&gate, 1);
+        // Nothing else is said meanwhile, and the log stays open.
+        while gate.log().head().seq < 2 * times {
+            assert!(std::time::Instant::now() < deadline, "record {} is not written", 2 * times);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+    assert_eq!(check(&log, Some(gate.log().head())), Ok(40));
+}
+
+#[test]
 fn m1_a_record_is_one_line_of_what_can_be_seen() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");

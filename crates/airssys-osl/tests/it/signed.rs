@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use airssys_osl::audit::{
-    AuditError, AuditLog, AuditOptions, Broken, Flaw, Head, KeyError, PublicKey, SecretKey, Sound, verify,
-    verify_signed,
+    AuditError, AuditLog, AuditOptions, Broken, Durability, Flaw, Head, KeyError, PublicKey, SecretKey,
+    Sound, verify, verify_signed,
 };
 use airssys_osl::{FsError, Gate, Policy, Root};
 
-use crate::audit::{POLICY, SMALL, segments, tell};
+use crate::audit::{POLICY, SMALL, records, segments, tell};
 
 struct Home {
     folder: tempfile::TempDir,
@@ -173,6 +173,26 @@ fn a_log_is_signed_over_segments_and_restarts_and_what_was_before_as_well() {
     fs::remove_file(&files[0]).unwrap();
     fs::remove_file(&files[1]).unwrap();
     assert!(home.check(None).unwrap().first > 1);
+}
+
+#[test]
+fn records_of_many_threads_are_one_signed_chain_in_every_durability() {
+    for durability in [Durability::Strict, Durability::Group, Durability::Async] {
+        let home = Home::new();
+        let gate = home.gate(AuditOptions { durability, segment_bytes_max: 16 << 10 });
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| tell(&gate, 25));
+            }
+        });
+        drop(gate);
+        let sound = home.check(None).unwrap();
+        let signed =
+            records(&home.log()).iter().filter(|record| record["kind"] == "checkpoint").count() as u64;
+        // One for every eight at least, and every record is there.
+        assert!(signed >= 200 / 8, "{signed} checkpoints");
+        assert_eq!(sound.head.seq, 200 + signed, "{durability:?}");
+    }
 }
 
 #[test]
