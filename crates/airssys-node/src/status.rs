@@ -1,9 +1,9 @@
 //! What a node shows of itself: components, the tree, recent crashes. Plain data, ready for JSON.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use airssys_rt::{ActorId, Event, ExitReason, NodeKind, NodeState, System, TreeNode};
+use airssys_rt::{ActorId, Event, Events, ExitReason, NodeKind, NodeState, System, TreeNode};
 use airssys_wasm::{CrashReport, RouterCounts};
 use serde::{Deserialize, Serialize};
 
@@ -188,40 +188,54 @@ fn kind(kind: NodeKind) -> &'static str {
 }
 
 /// The latest crashes of a node.
-#[derive(Clone, Default)]
-pub(crate) struct Crashes {
-    records: Arc<Mutex<VecDeque<CrashRecord>>>,
+#[derive(Clone)]
+pub(crate) struct Crashes(Arc<Mutex<Collected>>);
+
+struct Collected {
+    /// What has not been looked at. Read by whoever asks, so that nobody is told less than has happened.
+    events: Events,
+    records: VecDeque<CrashRecord>,
 }
 
 impl Crashes {
     /// Collects until the actor system is gone.
     pub(crate) fn watch(system: &System) -> Self {
-        let crashes = Crashes::default();
-        let records = Arc::clone(&crashes.records);
-        let mut events = system.events();
+        let collected = Collected { events: system.events(), records: VecDeque::new() };
+        let crashes = Crashes(Arc::new(Mutex::new(collected)));
+        // Its own events only wake this task: those that are collected must not wait until they are too many.
+        let (mut news, collects) = (system.events(), crashes.clone());
         tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                if let Ok(Event::Exited { reason, .. } | Event::StartFailed { reason, .. }) = event
-                    && let Some(report) = report_of(&reason)
-                {
-                    keep(&records, record(report));
-                }
+            while news.next().await.is_some() {
+                collects.lock().collect();
             }
         });
         crashes
     }
 
     fn records(&self) -> Vec<CrashRecord> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let mut collected = self.lock();
+        collected.collect();
+        collected.records.iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn keep(records: &Mutex<VecDeque<CrashRecord>>, record: CrashRecord) {
-    let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
-    if records.len() == CRASHES_KEPT {
-        records.pop_front();
+impl Collected {
+    fn collect(&mut self) {
+        while let Some(event) = self.events.try_next() {
+            if let Ok(Event::Exited { reason, .. } | Event::StartFailed { reason, .. }) = event
+                && let Some(report) = report_of(&reason)
+            {
+                if self.records.len() == CRASHES_KEPT {
+                    self.records.pop_front();
+                }
+                self.records.push_back(record(report));
+            }
+        }
     }
-    records.push_back(record);
 }
 
 /// The crash report that an exit carries.

@@ -626,7 +626,7 @@ fn counted(world: &World, bytes_max: u64) -> (Files, Quota) {
 }
 
 #[test]
-fn g12_every_way_to_move_bytes_counts_those_it_may_move_before_it_moves_any() {
+fn g18_every_way_to_move_bytes_counts_those_it_may_move_before_it_moves_any() {
     let world = World::new();
     fs::write(world.at("root/out/b"), "beta").unwrap();
     type Way = fn(&Files, &Subject, u64) -> Result<(), FilesError>;
@@ -668,7 +668,7 @@ fn g12_every_way_to_move_bytes_counts_those_it_may_move_before_it_moves_any() {
 }
 
 #[test]
-fn g12_what_was_written_before_a_failure_is_not_refunded() {
+fn g18_what_was_written_before_a_failure_is_not_refunded() {
     use std::io::Write as _;
     let world = World::new();
     fs::write(world.at("root/out/b"), "").unwrap();

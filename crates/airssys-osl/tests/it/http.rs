@@ -491,7 +491,7 @@ async fn e19_looking_a_name_up_counts_for_the_time_of_all() {
 }
 
 #[tokio::test]
-async fn g12_a_request_counts_with_what_it_sends_and_what_may_come_back() {
+async fn g18_a_request_counts_with_what_it_sends_and_what_may_come_back() {
     let server = Server::new(|_| Answer::ok("four")).await;
     let end = format!("a.test:{}", server.port());
     let world = world(&[&end]);

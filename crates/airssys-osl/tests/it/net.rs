@@ -645,7 +645,7 @@ async fn no_time_is_so_long_that_it_cannot_be_waited_for() {
 }
 
 #[tokio::test]
-async fn g12_a_datagram_counts_with_its_bytes() {
+async fn g18_a_datagram_counts_with_its_bytes() {
     let to = UdpSocket::bind("127.0.0.1:0").unwrap();
     let end = to.local_addr().unwrap().to_string();
     let rules = format!("[[subject.allow]]\nsend = [\"{end}\"]\n[[subject.allow]]\nbind = [\"127.0.0.1:*\"]");

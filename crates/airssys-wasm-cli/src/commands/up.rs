@@ -62,11 +62,9 @@ impl Up {
         socket: Option<&Path>,
         started: Instant,
     ) -> Result<ExitCode, CommandError> {
-        let listener = ControlListener::bind(&paths::socket_to_bind(socket)?)?;
-        let audit = self.audit.clone().unwrap_or_else(|| paths::audit(socket));
-        let gate = gate(&audit)
-            .map_err(|error| error.hint("name another folder for the audit log with --audit FOLDER"))?;
+        let gate = self.gate(socket)?;
         let input = self.input.as_deref().map(|path| open_input(&gate, path)).transpose()?;
+        let listener = ControlListener::bind(&paths::socket_to_bind(socket)?)?;
         let stop = Stop::new();
         stop.on_signals({
             let ui = ui.clone();
@@ -96,6 +94,15 @@ impl Up {
             }
         };
         running.finish(fed, &clock).await
+    }
+
+    fn gate(&self, socket: Option<&Path>) -> Result<Gate, CommandError> {
+        let folder = self.audit.clone().unwrap_or_else(|| paths::audit(socket));
+        gate(&folder).or_else(|error| {
+            // A node that has the log of a socket has the socket, and that is what to speak of.
+            ControlListener::bind(&paths::socket_to_bind(socket)?)?;
+            Err(error.hint("name another folder for the audit log with --audit FOLDER"))
+        })
     }
 
     async fn start(&self, ui: &Ui, gate: Gate) -> Result<Node, CommandError> {

@@ -287,23 +287,24 @@ fn a_program_behind_the_gate_is_confined_and_still_does_its_work() {
     let confinement = Arc::new(confinement);
     let programs = Programs::new(gate, [(name(), root())], ProgramsOptions::default());
     let run = |line: &str, is_confined: bool| {
-        let program = Program::new(&sh).arg("-c").arg(&line.replace('@', world.path().to_str().unwrap()));
+        let program = Program::new(&sh)
+            .arg("-c")
+            .arg(&line.replace('#', "@/root").replace('@', world.path().to_str().unwrap()));
         let program =
             if is_confined { program.confined_by(confinement.clone(), Requirement::Must) } else { program };
         programs.run_blocking(&tool(), program).unwrap()
     };
-    let status =
-        run("while read line; do echo \"$line\"; done < @/root/in/a; echo made > @/root/out/made", true);
+    let status = run("while read line; do echo \"$line\"; done < #/in/a; echo made > #/out/made", true);
     assert_eq!((&status.exit, &*status.stdout), (&Exit::Code(0), b"" as &[u8]), "a last line without an end");
     assert_eq!(fs::read_to_string(world.path().join("root/out/made")).unwrap(), "made\n");
-    let shown = run(&format!("exec {cat} @/root/in/a"), true);
+    let shown = run(&format!("exec {cat} #/in/a"), true);
     assert_eq!((&shown.exit, &*shown.stdout), (&Exit::Code(0), b"root/in/a" as &[u8]));
     for line in [
         format!("exec {cat} @/outside/o"),
         format!("exec {cat} @/log/*"),
-        "echo x > @/root/in/a".to_owned(),
+        "echo x > #/in/a".to_owned(),
         "echo x > @/outside/o".to_owned(),
-        "exec /bin/ls @/root/in".to_owned(),
+        "exec /bin/ls #/in".to_owned(),
     ] {
         let output = run(&line, true);
         assert!(!matches!(output.exit, Exit::Code(0)) && output.stdout.is_empty(), "{line}: {output:?}");
