@@ -36,9 +36,16 @@
 //! # }
 //! ```
 //!
-//! The runtime itself, which decides for nobody but its user, holds folders as values: a [`Root`] is the right to one
-//! folder and everything below it, and nothing beside it. A path that the user names on the command line is opened by
-//! [`Input`]. Networks, processes and the rest of the host have accesses and rules, and no effects yet.
+//! The other rooms are used the same way: [`Network`] for streams, datagrams, sockets that are files and, with the features
+//! `tls` and `http`, TLS and HTTP; [`Programs`] for running programs; [`Machine`] for the clock, randomness, variables and
+//! secrets. A program's own operations join by `#[derive(Operation)]` and [`Prepared`]. [`Layer`]s before a gate limit, count
+//! and redact; [`Pipeline`] adds timeouts and retries. [`PolicyFile`] keeps a policy in step with a file, [`Gate::observe`] and
+//! [`Learner`] help to write one, [`Replay`] tells what another would change. [`Confinement`] compiles a policy for the kernel,
+//! as a second wall behind the gate or around a program.
+//!
+//! A [`Root`] is the right to one folder and everything below it, and nothing beside it: what the program opens itself, it
+//! holds as a value. [`OwnFiles`] is a root that the program uses itself and that passes the gate all the same; a path that its
+//! user named is opened by [`Input::open_by`].
 
 #![allow(
     clippy::disallowed_methods,
