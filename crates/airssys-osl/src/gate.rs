@@ -4,18 +4,25 @@
 //! copied, and what performs an operation takes it by value. Every access of an operation is decided; one that is denied
 //! denies the operation. When the log cannot be written nothing is permitted.
 
+mod denied;
+mod permit;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, Subject};
-use crate::audit::{AuditError, AuditLog, Outcome, Said, Seq, Value};
+use crate::audit::{AuditError, AuditLog, Said, Seq, Value};
 use crate::fields::{Fields, shown};
-use crate::pipeline::{self, Ending, Layer, LayerRefusal, Passed};
+use crate::pipeline::{self, Layer, Passed};
 use crate::policy::{
     Decision, Generation, InUse, Lenience, ObserveError, Observed, Observing, Policy, RuleId,
 };
+
+pub use denied::{Denial, Denied, Refusal};
+use permit::WITHDRAWN;
+pub use permit::{Permit, Ticket};
 
 /// Accesses of one operation.
 pub(crate) const ACCESSES_MAX: usize = 1024;
@@ -23,8 +30,6 @@ pub(crate) const ACCESSES_MAX: usize = 1024;
 const BATCH_MAX: usize = 1024;
 /// Characters of a refused text that a record keeps; whoever is watched chooses how many there are.
 const TEXT_CHARS_MAX: usize = 256;
-/// What came of an operation that was permitted and given back.
-const WITHDRAWN: &str = "it was withdrawn before it began";
 
 /// Something that is done to the system, or by a user's own means, with all accesses that it makes.
 ///
@@ -67,105 +72,6 @@ struct Inner {
     policy: InUse,
     observing: Observing,
     log: AuditLog,
-}
-
-/// An operation that was allowed, once.
-#[must_use = "nothing was done yet; dropped, the log says that nobody knows what came of it"]
-pub struct Permit<O> {
-    operation: O,
-    ticket: Ticket,
-}
-
-/// The open end of a record: what came of the operation has to be said.
-#[must_use = "what came of the operation is unknown until it is said"]
-pub struct Ticket {
-    log: AuditLog,
-    of: Seq,
-    is_said: bool,
-    passed: Passed,
-}
-
-/// An operation that was not allowed, given back.
-#[derive(thiserror::Error)]
-#[error("{} is not allowed{}", .access, Because(.why))]
-pub struct Denied<O> {
-    /// What was not done.
-    pub operation: O,
-    /// The access that was denied; the first, if several were.
-    pub access: Denial,
-    /// Why.
-    #[source]
-    pub why: Refusal,
-}
-
-/// What was denied of an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Denial {
-    /// This access.
-    Access(Access),
-    /// All of it: it makes no access that could be allowed, or too many.
-    Number(usize),
-}
-
-/// Why an operation was denied. For whoever runs the system: the subject learns that it is denied and no more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// A rule denies it.
-    #[error("{rule}")]
-    Rule {
-        /// The rule, as the policy shows it.
-        rule: String,
-    },
-    /// No rule allows it.
-    #[error("no rule allows it")]
-    NoRule,
-    /// A layer before the gate did not pass it on.
-    #[error(transparent)]
-    Layer(Box<LayerRefusal>),
-    /// Too many operations are to be decided as one.
-    #[error("a batch of {len} operations: at most {max} are decided as one")]
-    Batch {
-        /// How many they are.
-        len: usize,
-        /// The bound.
-        max: usize,
-    },
-    /// The log cannot be written, so nothing is done.
-    #[error(transparent)]
-    Log(#[from] AuditError),
-}
-
-impl From<LayerRefusal> for Refusal {
-    fn from(refusal: LayerRefusal) -> Self {
-        Refusal::Layer(Box::new(refusal))
-    }
-}
-
-struct Because<'r>(&'r Refusal);
-
-impl fmt::Display for Because<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Refusal::Rule { .. } | Refusal::NoRule | Refusal::Layer(_) | Refusal::Batch { .. } => Ok(()),
-            Refusal::Log(_) => f.write_str(" while the audit log cannot be written"),
-        }
-    }
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Denial::Access(access) => write!(f, "`{access}`"),
-            Denial::Number(len) => write!(f, "an operation with {len} accesses"),
-        }
-    }
-}
-
-impl<O> fmt::Debug for Denied<O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Denied").field("access", &self.access).field("why", &self.why).finish_non_exhaustive()
-    }
 }
 
 impl Gate {
@@ -270,8 +176,8 @@ impl Gate {
         let (access, why) = match self.judge(&current, subject, accesses) {
             Ok(allowed) => match self.record_intent(subject, &operation, accesses, &passed, &allowed) {
                 Ok(of) => {
-                    let ticket = Ticket { log: self.0.log.clone(), of, is_said: false, passed };
-                    return Ok(Permit { operation, ticket });
+                    let ticket = Ticket::new(self.0.log.clone(), of, passed);
+                    return Ok(Permit::new(operation, ticket));
                 }
                 Err(error) => (self.denial(&operation, accesses, 0), Refusal::Log(error)),
             },
@@ -467,7 +373,7 @@ impl Gate {
         match self.ticket_all(subject, &mut operations) {
             Ok(tickets) => {
                 let permits = operations.into_iter().zip(tickets);
-                Ok(permits.map(|(operation, ticket)| Permit { operation, ticket }).collect())
+                Ok(permits.map(|(operation, ticket)| Permit::new(operation, ticket)).collect())
             }
             Err((access, why)) => Err(Box::new(Denied { operation: operations, access, why })),
         }
@@ -505,7 +411,7 @@ impl Gate {
             asked.into_iter().zip(passed.into_iter().zip(allowed))
         {
             match self.record_intent(subject, operation, accesses, &passed, &allowed) {
-                Ok(of) => tickets.push(Ticket { log: self.0.log.clone(), of, is_said: false, passed }),
+                Ok(of) => tickets.push(Ticket::new(self.0.log.clone(), of, passed)),
                 Err(error) => {
                     tickets.into_iter().for_each(|ticket| ticket.say(Some(&WITHDRAWN)));
                     return Err((self.denial(operation, accesses, 0), Refusal::Log(error)));
@@ -588,112 +494,8 @@ impl fmt::Display for Rules<'_> {
     }
 }
 
-impl<O> Permit<O> {
-    /// What is permitted.
-    pub fn operation(&self) -> &O {
-        &self.operation
-    }
-
-    /// Takes the operation out, to be performed now. What came of it goes to the ticket.
-    pub fn begin(self) -> (O, Ticket) {
-        (self.operation, self.ticket)
-    }
-
-    /// Performs the operation by `effect` and records what came of it. An effect that succeeded stays a success when its
-    /// outcome cannot be recorded; the next record that is written says that one is missing.
-    pub fn perform<T, E: fmt::Display>(self, effect: impl FnOnce(O) -> Result<T, E>) -> Result<T, E> {
-        let (operation, ticket) = self.begin();
-        let result = effect(operation);
-        ticket.say(result.as_ref().err());
-        result
-    }
-
-    /// Gives the operation back without performing it. The log says so.
-    pub fn withdraw(self) -> O {
-        let (operation, ticket) = self.begin();
-        ticket.say(Some(&WITHDRAWN));
-        operation
-    }
-}
-
-impl<O> Permit<O> {
-    /// [`Permit::perform`] for effects that take their time. Dropped on the way, the log says that nobody knows what came of it.
-    pub async fn perform_from_task<T, E: fmt::Display>(
-        self,
-        effect: impl AsyncFnOnce(O) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let (operation, ticket) = self.begin();
-        let result = effect(operation).await;
-        ticket.say_from_task(result.as_ref().err().map(E::to_string)).await;
-        result
-    }
-}
-
-impl Ticket {
-    /// The number of the record.
-    pub fn seq(&self) -> Seq {
-        self.of
-    }
-
-    /// It was done, or failed for this reason.
-    pub fn say<E: fmt::Display>(mut self, error: Option<&E>) {
-        let Some(error) = error else {
-            self.is_said = true;
-            return self.end(Outcome::Done, Ending::Done);
-        };
-        // Anybody's code, which may panic: then nothing was said, and the end is unknown.
-        let shown = self.passed.masked(error);
-        self.is_said = true;
-        self.end(Outcome::Failed(&shown), Ending::Failed);
-    }
-
-    /// It failed for this reason after a part of it was done, so a quota does not get back what was counted.
-    pub(crate) fn say_in_part<E: fmt::Display>(mut self, error: &E) {
-        // Anybody's code, which may panic: then nothing was said, and the end is unknown.
-        let shown = self.passed.masked(error);
-        self.is_said = true;
-        self.record(Outcome::Failed(&shown));
-        self.passed.end_in_part(self.of);
-    }
-
-    /// [`Ticket::say`] for tasks that must not block.
-    pub async fn say_from_task(self, error: Option<String>) {
-        if self.log.is_prompt() {
-            return self.say(error.as_ref());
-        }
-        let said = tokio::task::spawn_blocking(move || self.say(error.as_ref())).await;
-        said.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    }
-
-    fn end(&mut self, outcome: Outcome<'_>, ending: Ending) {
-        self.record(outcome);
-        self.passed.end(self.of, ending);
-    }
-
-    fn record(&self, outcome: Outcome<'_>) {
-        if let Err(error) = self.log.record(Said::Outcome { of: self.of, outcome }) {
-            self.log.lose();
-            tracing::error!(of = self.of, %error, "the outcome of an operation is not in the audit log");
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.is_said {
-            self.end(Outcome::Unknown, Ending::Unknown);
-        }
-    }
-}
-
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").finish_non_exhaustive()
-    }
-}
-
-impl<O> fmt::Debug for Permit<O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("seq", &self.ticket.of).finish_non_exhaustive()
     }
 }
