@@ -17,6 +17,8 @@ use airssys_osl::{
 };
 use tokio::io::AsyncReadExt as _;
 
+const LINES_BYTES_MAX: u64 = 1 << 20;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -38,7 +40,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut lines = Vec::new();
     let connection = Network::new(gate.clone()).connect(&tool, host).await?;
-    connection.take(1 << 20).read_to_end(&mut lines).await?;
+    let mut bounded = connection.take(LINES_BYTES_MAX + 1);
+    tokio::time::timeout(Duration::from_secs(5), bounded.read_to_end(&mut lines)).await??;
+    if lines.len() as u64 > LINES_BYTES_MAX {
+        return Err("the host sends more than 1 MiB".into());
+    }
     let sort = Program::new("/usr/bin/sort").args(["-o", "sorted"]).folder("work:.").input(lines);
     let sort = sort.timeout(Duration::from_secs(5)).confined_by(wall, Requirement::Must);
     let programs = Programs::new(gate, [(work, root)], ProgramsOptions::default());

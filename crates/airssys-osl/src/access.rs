@@ -240,6 +240,10 @@ impl Access {
             NetVerb::Resolve => (end, None),
             NetVerb::Connect | NetVerb::Listen | NetVerb::Send | NetVerb::Bind => {
                 let (host, port) = end.rsplit_once(':').ok_or(AccessError::Shape)?;
+                // `::1` without brackets would lose its end to the port.
+                if host.contains(':') && !host.starts_with('[') {
+                    return Err(AccessError::Shape);
+                }
                 match port {
                     "*" if verb.is_of_own_end() => (host, None),
                     port => (host, Some(net::port(port).ok_or(AccessError::Shape)?)),
@@ -247,6 +251,8 @@ impl Access {
             }
         };
         match (Host::parse(host)?, at, port) {
+            // An own end is an address.
+            (Host::Named(_), ..) if verb.is_of_own_end() => Err(AccessError::Shape),
             (host, None, port) => Ok(Access::Net { verb, host, port }),
             (Host::Named(name), Some(at), Some(port)) if !verb.is_of_own_end() => match Host::parse(at)? {
                 Host::Address(address) => Ok(Access::NetAt { verb, name, port, address }),

@@ -183,7 +183,8 @@ impl Root {
     }
 
     /// The same root, in which [`Files`](crate::Files) also uses what is mounted below: for folders whose owner mounts on
-    /// purpose. Who can mount there decides what a rule for the folder is about.
+    /// purpose; so do sockets, folders of programs and walls. Who can mount there decides what a rule for the folder is about,
+    /// and where the kernel's own folders are mounted below, as below `/`, they are part of it.
     pub fn with_mounts(self) -> Self {
         Root { mounts: Mounts::Allowed, ..self }
     }

@@ -25,8 +25,13 @@ pub struct Input {
 impl Input {
     /// Opens the file, FIFO or device at `path`. Opening a FIFO waits for its writer.
     pub fn open(path: &Path) -> Result<Self, FsError> {
-        let fail = |source| FsError::of("open", path.to_owned(), source);
-        Input::of_any(File::open(path).map_err(fail)?, path.to_owned())
+        Input::open_as(path, path)
+    }
+
+    /// What is at `path`, called `label` in messages.
+    pub(crate) fn open_as(path: &Path, label: &Path) -> Result<Self, FsError> {
+        let fail = |source| FsError::of("open", label.to_owned(), source);
+        Input::of_any(File::open(path).map_err(fail)?, label.to_owned())
     }
 
     /// Standard input, unbuffered: bytes that something else in this process has buffered are not seen.

@@ -329,7 +329,7 @@ impl fmt::Display for End {
 
 impl Network {
     /// The network behind this gate: names are looked up as the system does, no roots for sockets that are files, the limits
-    /// and the trust of [`NetLimits::default`] and, with TLS, of `Trust::web`.
+    /// of [`NetLimits::default`], which all subjects share, and, with TLS, the trust of `Trust::web`.
     pub fn new(gate: Gate) -> Self {
         Self {
             gate,

@@ -3,7 +3,8 @@
 //!
 //! A program is resolved to the path that the policy sees, opened there and started by that descriptor. It gets no variable,
 //! descriptor, terminal or right of the host, has hard limits, and ends with its whole tree when its first process does, when its
-//! time is over, when it says too much, when nobody waits for it any more, and when the host dies. A child is signalled by its
+//! time is over, when it says too much, and when nobody waits for it any more. When the host is killed its first process ends, unless
+//! it asked the system not to, which a confinement refuses; its descendants end with it in a name space, see [`Boundary`]. A child is signalled by its
 //! handle alone; nothing takes a process's number. What it may open by itself is not up to the policy: that is for the walls that
 //! the system has.
 
@@ -123,7 +124,7 @@ pub enum ProgramsError {
     /// An argument or the value of a variable contains the character that ends texts for the system.
     #[error("run a program with a NUL in an argument or a variable")]
     Nul,
-    /// The name of a variable is none, or it is given twice.
+    /// The name of a variable is none.
     #[error("set variable {}: {source}", crate::document::quoted(.name))]
     Variable {
         /// As it was given.

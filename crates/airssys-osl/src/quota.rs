@@ -90,7 +90,7 @@ impl Quota {
         Self(Arc::new(Shared { options, usage: Mutex::default() }))
     }
 
-    /// Holds room for a subject, or for nothing of it.
+    /// Holds room for all of it, or is an error.
     pub fn reserve(&self, subject: &Subject, operations: u64, bytes: u64) -> Result<Reservation, QuotaError> {
         let QuotaOptions { operations_max, bytes_max, subjects_max } = self.0.options;
         let fits = |used: u64, reserved: u64, wanted: u64, max: u64| {

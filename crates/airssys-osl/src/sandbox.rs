@@ -99,7 +99,7 @@ pub enum Fit {
 /// What happens where the kernel cannot confine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
-    /// It is an error, and what was to run does not.
+    /// It is an error, and what was to run does not. Needs Landlock of version 6, which Linux has from 6.12 on.
     Must,
     /// It goes on with what there is. The report says what that is.
     BestEffort,
@@ -177,7 +177,8 @@ pub enum ConfinementError {
 }
 
 impl Confinement {
-    /// Compiles what a policy allows in these roots. What it allows elsewhere is of no use to anybody.
+    /// Compiles what a policy allows in these roots. What it allows elsewhere is of no use to anybody. With [`Fit::Inside`] the
+    /// folders are looked through once, and what comes into being later beside files that are granted one by one is not granted.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

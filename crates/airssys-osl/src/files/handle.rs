@@ -258,7 +258,7 @@ impl FileWriter {
 }
 
 impl Write for FileWriter {
-    /// Writes all of it, or nothing if that would be over the bound.
+    /// Writes nothing if all of it would be over the bound.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.course.stands_io()?;
         let begin = match self.way {

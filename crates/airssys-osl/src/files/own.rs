@@ -2,7 +2,7 @@
 //!
 //! Where [`Files`](super::Files) serves subjects that are not trusted, and so follows no link, this serves the program itself:
 //! what its [`Root`] finds, it finds, such as links that stay inside and, if the root says so, files with several names. The
-//! policy decides about the path that was asked for, and the log says what was used.
+//! policy decides about the path that was asked for, and the log says what that was.
 
 use std::path::Path;
 
@@ -20,10 +20,14 @@ impl Input {
         // What has no path of its own, such as a pipe below `/proc`, is called as it was named.
         let real = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
         let real = real.map_err(|source| FsError::of("open", path.to_owned(), source))?;
-        let below = real.strip_prefix("/").unwrap_or(&real);
-        let called = format!("{name}:{}", below.to_string_lossy());
+        let Some(below) = real.strip_prefix("/").unwrap_or(&real).to_str() else {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidFilename, "its path is not UTF-8");
+            return Err(FsError::of("open", path.to_owned(), source).into());
+        };
+        let called = format!("{name}:{below}");
         let operation = FileOperation::new("fs.open-input", &[FileVerb::Read], &called)?;
-        gate.admit(subject, operation)?.perform(|_| Ok(Input::open(path)?))
+        // By the path that was decided about; a link put there since leads elsewhere, as for whoever named the file.
+        gate.admit(subject, operation)?.perform(|_| Ok(Input::open_as(&real, path)?))
     }
 }
 

@@ -89,7 +89,7 @@ impl Read for TemporaryFile {
 }
 
 impl Write for TemporaryFile {
-    /// Writes all of it, or nothing if that would be over the bound.
+    /// Writes nothing if all of it would be over the bound.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.at.checked_add(bytes.len() as u64).is_none_or(|end| end > self.bytes_max) {
             return Err(io::ErrorKind::FileTooLarge.into());

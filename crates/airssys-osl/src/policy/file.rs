@@ -315,7 +315,10 @@ fn unix(section: &mut Section<'_>, effect: Effect) -> Option<Vec<Scope>> {
 fn net(section: &mut Section<'_>, key: &'static str, verb: NetVerb) -> Option<Vec<Scope>> {
     let read = |text: &str| match verb {
         NetVerb::Resolve => Hosts::parse(text).map(|hosts| (hosts, 1..=u16::MAX)),
-        NetVerb::Connect | NetVerb::Listen | NetVerb::Send | NetVerb::Bind => hosts_and_ports(text),
+        NetVerb::Connect | NetVerb::Send => hosts_and_ports(text),
+        NetVerb::Listen | NetVerb::Bind => {
+            hosts_and_ports(text).and_then(|(hosts, ports)| Ok((hosts.of_own_end()?, ports)))
+        }
     };
     let ends = section.parsed_list(key, PATTERNS_MAX, read);
     let private = section.boolean("private").is_some_and(|private| private.value);

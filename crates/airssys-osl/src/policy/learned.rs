@@ -183,6 +183,8 @@ impl Rules {
         match access {
             // Those are looked at together.
             Access::File { .. } => {}
+            // No rule names one.
+            Access::Net { verb: NetVerb::Listen | NetVerb::Bind, host: Host::Named(_), .. } => return None,
             Access::Net { verb: verb @ (NetVerb::Listen | NetVerb::Bind), host, port: None } => {
                 self.net_any_port.entry(*verb).or_default().insert(format!("{host}:*"));
             }

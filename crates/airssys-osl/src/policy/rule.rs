@@ -90,6 +90,9 @@ pub enum RuleError {
     /// A `*` that is not a whole first label.
     #[error("`*` stands alone, or before a dot and a name: `*.example.com`")]
     Star,
+    /// An own end by a name.
+    #[error("an own end is an address of this machine, a network or `*`, and no name")]
+    OwnEnd,
     /// A network whose address has bits beside its mask.
     #[error("a network is written by its first address: `10.0.0.0/8`")]
     Network,
@@ -311,6 +314,14 @@ impl Hosts {
                     && network.prefix_len() > 6
             }
             Self::All | Self::Below(_) | Self::One(Host::Named(_)) => false,
+        }
+    }
+
+    /// What an own end can be: no name is one.
+    pub(super) fn of_own_end(self) -> Result<Self, RuleError> {
+        match self {
+            Self::All | Self::One(Host::Address(_)) | Self::Network(_) => Ok(self),
+            Self::One(Host::Named(_)) | Self::Below(_) => Err(RuleError::OwnEnd),
         }
     }
 

@@ -29,7 +29,8 @@ pub(super) enum Value {
     Host,
 }
 
-/// How much a program may take. Each bound is hard: a program cannot lift it.
+/// How much a program may take. Each bound is hard, the number of processes where [`Means::processes`](crate::Means) says by
+/// what: a program cannot lift it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long it may run by the clock; then its whole tree is killed. A minute.
@@ -131,7 +132,7 @@ impl Program {
         Self { limits, ..self }
     }
 
-    /// The default limits with another time to run.
+    /// The same limits with another time to run.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;
         self

@@ -170,6 +170,9 @@ fn conditional(sockets: Sockets) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccomp
     let limits = vec![is(0, Ne, 0)?, SeccompCondition::new(2, SeccompCmpArgLen::Qword, Ne, 0)?];
     calls.push((libc::SYS_prlimit64, vec![SeccompRule::new(limits)?]));
 
+    // Whoever takes back that it ends with its host outlives it.
+    calls.push((libc::SYS_prctl, vec![one(is(0, Eq, u64::from(libc::PR_SET_PDEATHSIG.unsigned_abs())))?]));
+
     // To connect by sending passes the wall's look at ports.
     let fast_open = u64::from(libc::MSG_FASTOPEN.unsigned_abs());
     for (call, flags_at) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {

@@ -253,7 +253,9 @@ fn accesses() -> impl Strategy<Value = Access> {
         "a\\.example|b\\.a\\.example|10\\.0\\.0\\.1|\\[::1\\]|8\\.8\\.8\\.8",
         1..6u16,
     )
-        .prop_map(|(verb, host, port)| Access::parse(&format!("{verb} {host}:{port}")).unwrap());
+        .prop_filter_map("an own end by a name", |(verb, host, port)| {
+            Access::parse(&format!("{verb} {host}:{port}")).ok()
+        });
     let run = ("/bin/(sh|x)", prop::collection::vec("[-a*?\\\\\" \n\\[]{0,3}", 0..3)).prop_map(
         |(program, args)| Access::Run {
             program: program.into(),

@@ -220,6 +220,8 @@ pub(crate) fn told<T>(run: impl FnOnce() -> T) -> (T, Vec<(tracing::Level, Strin
         fn exit(&self, _: &tracing::span::Id) {}
     }
     let listener = Listener::default();
+    // With one dispatcher, what another thread meets first is asked of that thread's, which is none, and stays unheard.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let outcome = tracing::subscriber::with_default(listener.clone(), run);
     let told = listener.0.lock().unwrap().clone();
     (outcome, told)

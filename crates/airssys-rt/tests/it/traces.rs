@@ -32,6 +32,11 @@ async fn pair(system: &System) -> (Address<Order>, Address<Order>) {
     (a, b)
 }
 
+/// With one dispatcher, what another thread meets first is asked of that thread's, which is none, and stays unheard.
+fn second() -> tracing::Dispatch {
+    tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_trace_goes_from_message_to_message_however_they_are_sent() {
     let system = System::new();
@@ -163,6 +168,7 @@ impl tracing::Subscriber for Spans {
 #[tokio::test(start_paused = true)]
 async fn a_span_is_made_of_each_message_of_a_sampled_trace_and_of_no_other() {
     let spans = Spans::default();
+    let _second = second();
     let _guard = tracing::subscriber::set_default(spans.clone());
     let system = System::new();
     let (a, _) = pair(&system).await;
@@ -180,6 +186,7 @@ async fn a_span_is_made_of_each_message_of_a_sampled_trace_and_of_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_traced_actor_makes_no_span_of_its_own() {
     let spans = Spans::default();
+    let _second = second();
     let _guard = tracing::subscriber::set_default(spans.clone());
     let system = System::new();
     let (a, _) = pair(&system).await;

@@ -335,6 +335,7 @@ fn calls_that_lead_out_are_refused_to_a_confined_thread() {
     let (unix, stream) = (flag(libc::AF_UNIX), flag(libc::SOCK_STREAM));
     let refused: &[(&str, libc::c_long, [u64; 4], i32)] = &[
         ("bpf", libc::SYS_bpf, [0; 4], libc::EPERM),
+        ("outliving", libc::SYS_prctl, [flag(libc::PR_SET_PDEATHSIG), 0, 0, 0], libc::EPERM),
         ("keyctl", libc::SYS_keyctl, [0; 4], libc::EPERM),
         ("io_uring", libc::SYS_io_uring_setup, [1, 0, 0, 0], libc::EPERM),
         ("open by handle", libc::SYS_open_by_handle_at, [0; 4], libc::EPERM),
