@@ -47,7 +47,7 @@ enum Verb {
         #[arg(long, value_name = "FOLDER")]
         log: Option<PathBuf>,
     },
-    /// Writes the policy that allows a subject what an audit log saw permitted or observed, and nothing else.
+    /// Writes the policy that allows a subject what an audit log saw permitted or observed, and what no rule can tell from that.
     Learn {
         /// The folder of the log.
         folder: PathBuf,
