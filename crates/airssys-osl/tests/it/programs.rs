@@ -586,8 +586,9 @@ pub(crate) fn play(role: &str, path: &Path) {
         "drop-programs" => {
             println!("ready");
             let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
-            // The log opens its file with the first record.
+            // The log opens its file with the first record, and the runtime what all runtimes share, such as for signals.
             programs.run_blocking(&tool, sh("exit 0")).unwrap();
+            runtime().block_on(programs.run(&tool, sh("exit 0"))).unwrap();
             let before = descriptors();
             runtime().block_on(async {
                 for _ in 0..40 {
@@ -602,7 +603,13 @@ pub(crate) fn play(role: &str, path: &Path) {
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            println!("left {} {}", own_children(), descriptors().saturating_sub(before));
+            let left = descriptors().saturating_sub(before);
+            let open = fs::read_dir("/proc/self/fd").unwrap();
+            let open: Vec<_> = open
+                .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+                .filter(|_| left > 0)
+                .collect();
+            println!("left {} {left} {open:?}", own_children());
         }
         other => panic!("no role {other}"),
     }

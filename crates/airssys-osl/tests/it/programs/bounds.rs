@@ -70,7 +70,7 @@ fn f12_a_grandchild_that_left_its_session_ends_with_the_program() {
 fn f13_no_zombie_and_no_descriptor_is_left_of_what_was_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let mut other = Other::start("drop-programs", folder.path(), None);
-    assert_eq!(other.line(), "left 0 0");
+    assert_eq!(other.line(), "left 0 0 []");
 }
 
 #[test]
