@@ -359,8 +359,9 @@ impl Read {
         let sealed = line.strip_suffix("\"}")?;
         let at = sealed.len().checked_sub(HASH_KEY.len() + HASH_CHARS)?;
         let (body, seal) = sealed.split_at_checked(at)?;
-        let hash = blake3::Hash::from_hex(seal.strip_prefix(HASH_KEY)?).ok()?;
-        if blake3::hash(body.as_bytes()) != hash {
+        let hash = blake3::hash(body.as_bytes());
+        // As text: a digit in upper case stands for the same, and was not written so.
+        if *seal.strip_prefix(HASH_KEY)? != *hash.to_hex() {
             return None;
         }
         let fields: serde_json::Value = serde_json::from_str(&format!("{body}}}")).ok()?;

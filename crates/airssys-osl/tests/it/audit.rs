@@ -93,6 +93,24 @@ fn after(change: impl FnOnce(&mut Vec<String>)) -> (Found, Found) {
 }
 
 #[test]
+fn m2_a_digit_of_a_hash_in_upper_case_is_a_change() {
+    let world = tempfile::tempdir().unwrap();
+    let log = world.path().join("log");
+    let gate = gate(&log, AuditOptions::default());
+    tell(&gate, 1);
+    drop(gate);
+    verify(&Root::open(&log).unwrap(), None).unwrap();
+    let path = segments(&log).remove(0);
+    let text = fs::read_to_string(&path).unwrap();
+    let at = text.rfind("\"hash\":\"").unwrap() + 8;
+    let digit = at + text[at..].find(|c: char| c.is_ascii_lowercase()).unwrap();
+    let mut bytes = text.into_bytes();
+    bytes[digit].make_ascii_uppercase();
+    fs::write(&path, bytes).unwrap();
+    assert!(verify(&Root::open(&log).unwrap(), None).is_err());
+}
+
+#[test]
 fn m2_whatever_is_done_to_a_record_the_first_bad_one_is_named() {
     assert_eq!(after(|_| {}), (Ok(10), Ok(10)));
     let (changed, _) = after(|lines| lines[3] = lines[3].replace("done", "dome"));
